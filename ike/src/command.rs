@@ -1,0 +1,41 @@
+//! What the owner of an [`Endpoint`](crate::Endpoint) asks of it.
+
+use cygnet_spd::{Flow, PolicyId};
+
+use crate::output::{ChildId, IkeSaId};
+
+/// A request to the endpoint. Its effects come out of the output queue; its outcome is an
+/// [`Event`](crate::Event) that names the same connection or SA.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Bring up a child (and the IKE SA below it, unless one is there). Without a child: the IKE SA with all its
+    /// `Start` children, or with the first child where none is.
+    Initiate {
+        /// Connection name.
+        connection: String,
+        /// Child name.
+        child: Option<String>,
+    },
+    /// A packet met a policy that has no SA (RFC 4301 §5.1). Repeats while the child is coming up are ignored.
+    Acquire {
+        /// The policy it met.
+        policy: PolicyId,
+        /// The packet, as it becomes the first traffic selector (RFC 7296 §2.9).
+        flow: Flow,
+    },
+    /// Rekey an IKE SA (RFC 7296 §1.3.2).
+    RekeyIke(IkeSaId),
+    /// Rekey a Child SA (RFC 7296 §1.3.3): commanded, or because a soft byte or packet limit was reached.
+    RekeyChild(ChildId),
+    /// Delete an IKE SA and its children (RFC 7296 §1.4.1).
+    DeleteIke(IkeSaId),
+    /// Delete a Child SA: commanded, or because a hard limit was reached.
+    DeleteChild(ChildId),
+    /// Traffic arrived on a new inbound Child SA: the peer has it, so its outbound half may be used
+    /// (RFC 7296 §2.8).
+    ChildUsed(ChildId),
+    /// Authenticated ESP traffic arrived from the peer: proof of liveness (RFC 7296 §2.4).
+    PeerAlive(IkeSaId),
+    /// Stop initiating and delete every IKE SA, telling the peers.
+    Shutdown,
+}

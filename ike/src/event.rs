@@ -1,0 +1,193 @@
+//! What an [`Endpoint`](crate::Endpoint) reports. The core never logs: the daemon writes events, tests assert on them.
+
+use std::sync::Arc;
+
+use cygnet_esp::Spi;
+
+use crate::config::Connection;
+use crate::output::{ChildId, IkeSaId, Path};
+use crate::secret::Secret;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// An IKE SA is established: both sides are authenticated.
+    IkeUp(IkeSaId),
+    /// An IKE SA was replaced by a new one that took over its children (RFC 7296 §2.8).
+    IkeRekeyed {
+        /// The SA that is deleted.
+        old: IkeSaId,
+        /// Its successor.
+        new: IkeSaId,
+    },
+    /// An IKE SA ended. Its children were removed before.
+    IkeDown {
+        /// Which.
+        ike: IkeSaId,
+        /// Its connection, if it got so far as to have one.
+        connection: Option<Arc<Connection>>,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A Child SA was negotiated.
+    ChildUp(ChildId),
+    /// A Child SA was replaced.
+    ChildRekeyed {
+        /// The pair that is deleted.
+        old: ChildId,
+        /// Its successor.
+        new: ChildId,
+    },
+    /// A Child SA ended.
+    ChildDown {
+        /// Which.
+        child: ChildId,
+        /// The IKE SA above it.
+        ike: IkeSaId,
+        /// Its connection.
+        connection: Arc<Connection>,
+        /// The template's name.
+        name: String,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A negotiation failed; nothing that was established is lost by it.
+    Failed(Failure),
+    /// A request went unanswered and was sent again.
+    Retransmitted {
+        /// The IKE SA.
+        ike: IkeSaId,
+        /// How often by now.
+        attempt: u32,
+    },
+    /// A datagram was dropped.
+    Dropped {
+        /// Where it came from.
+        path: Path,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Session keys, only with [`Config::report_keys`](crate::Config::report_keys).
+    Keys(SessionKeys),
+}
+
+/// Why an SA ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownReason {
+    /// A command of ours.
+    Command,
+    /// The peer deleted it.
+    PeerDeleted,
+    /// The peer stopped answering (RFC 7296 §2.4).
+    PeerUnreachable,
+    /// The peer started afresh (INITIAL_CONTACT, RFC 7296 §2.4).
+    PeerRestarted,
+    /// Its hard lifetime ended.
+    Expired,
+    /// Its negotiation failed; a [`Event::Failed`] went before.
+    Failed,
+    /// A successor took over.
+    Rekeyed,
+}
+
+/// A failed negotiation, told so that an operator knows what to change.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The connection, if one was found.
+    pub connection: Option<String>,
+    /// The child, if the failure is about one.
+    pub child: Option<String>,
+    /// The IKE SA.
+    pub ike: Option<IkeSaId>,
+    /// Between whom.
+    pub path: Path,
+    /// What happened, as one clause: `no common proposal`, `the peer rejected our PSK or identity`.
+    pub cause: FailureCause,
+    /// What was offered, by whom, in configuration syntax.
+    pub offered: String,
+    /// What was wanted instead.
+    pub wanted: String,
+    /// The change that makes it work.
+    pub remedy: String,
+}
+
+/// The kinds of failed negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureCause {
+    /// NO_PROPOSAL_CHOSEN (RFC 7296 §2.7), sent or received.
+    NoProposal,
+    /// No configured connection matches addresses or identities.
+    NoConnection,
+    /// AUTHENTICATION_FAILED (RFC 7296 §2.21.2), sent or received.
+    Authentication,
+    /// The peer's certificate was refused.
+    Certificate,
+    /// TS_UNACCEPTABLE (RFC 7296 §2.9), sent or received.
+    Selectors,
+    /// INVALID_SYNTAX or a message that breaks the protocol.
+    Protocol,
+    /// No answer.
+    Timeout,
+    /// Another error notification from the peer.
+    Notified(u16),
+}
+
+/// Why a datagram was dropped. Unauthenticated ones change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// Not an IKEv2 message.
+    Malformed,
+    /// No such IKE SA.
+    UnknownSpi,
+    /// Integrity check failed.
+    Integrity,
+    /// Message ID outside the window (RFC 7296 §2.3).
+    MessageId,
+    /// Too many half-open SAs.
+    Overload,
+    /// An exchange that the SA's state does not allow.
+    Unexpected,
+    /// A fragment that fits nothing (RFC 7383).
+    Fragment,
+}
+
+/// Keys in the shape that capture analysers take. Handle as the secrets they are.
+#[derive(Debug)]
+pub enum SessionKeys {
+    /// Of an IKE SA.
+    Ike {
+        /// Initiator's SPI.
+        spi_i: u64,
+        /// Responder's SPI.
+        spi_r: u64,
+        /// Name of the cipher as Wireshark writes it, e.g. `AES-GCM-256 with 16 octet ICV [RFC5282]`.
+        encr: &'static str,
+        /// SK_ei, salt included.
+        sk_ei: Secret,
+        /// SK_er, salt included.
+        sk_er: Secret,
+        /// Name of the integrity algorithm as Wireshark writes it.
+        integ: &'static str,
+        /// SK_ai; empty for AEAD.
+        sk_ai: Secret,
+        /// SK_ar; empty for AEAD.
+        sk_ar: Secret,
+    },
+    /// Of one direction of a Child SA.
+    Esp {
+        /// Sender and receiver.
+        path: Path,
+        /// Whether we send on it.
+        outbound: bool,
+        /// Its SPI.
+        spi: Spi,
+        /// Name of the cipher as Wireshark writes it, e.g. `AES-GCM with 16 octet ICV [RFC4106]`.
+        encr: &'static str,
+        /// Encryption key, salt included.
+        encr_key: Secret,
+        /// Name of the integrity algorithm as Wireshark writes it.
+        integ: &'static str,
+        /// Integrity key; empty for AEAD.
+        integ_key: Secret,
+    },
+}

@@ -1,0 +1,2 @@
+//! ike.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! sad.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! spd.
+#![forbid(unsafe_code)]
