@@ -1,2 +1,28 @@
-//! spd.
+//! The Security Policy Database (RFC 4301 §4.4.1): *whether* traffic is protected. No cryptography, no SPIs, no IO.
+//!
+//! | module | holds | section |
+//! |---|---|---|
+//! | [`range`](AddrRange) | inclusive address ranges | RFC 4301 §4.4.1.1 |
+//! | [`ports`](PortRange) | port ranges, ANY and OPAQUE | RFC 7296 §3.13.1 |
+//! | [`traffic_selector`](TrafficSelector) | one side of a selector, as in a TS payload | RFC 7296 §3.13.1 |
+//! | [`flow`](Flow) | what of a packet a policy looks at | RFC 4301 §4.4.1.1 |
+//! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
+//! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
+//!
+//! The primitive is the inclusive range; prefixes are only a way to write some of them.
 #![forbid(unsafe_code)]
+
+mod flow;
+mod policy;
+mod ports;
+mod protocol;
+mod range;
+mod selector;
+mod traffic_selector;
+
+pub use flow::{Direction, Flow, FlowError, MAX_EXTENSION_HEADERS, Ports};
+pub use policy::{Action, Policies, Policy, PolicyId};
+pub use ports::PortRange;
+pub use range::{AddrRange, ParseAddrRangeError};
+pub use selector::{Selector, narrow};
+pub use traffic_selector::{ParseTrafficSelectorError, TrafficSelector};
