@@ -87,3 +87,74 @@ impl<'a> IntoIterator for &'a Policies {
         self.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::selector::tests::{any_flow, any_pair};
+    use crate::{Direction, Ports};
+
+    fn policy(remote: &str, action: Action) -> Policy {
+        let side = |text: &str| vec![text.parse().unwrap()];
+        Policy { name: remote.into(), selector: Selector { local: side("0.0.0.0/0"), remote: side(remote) }, action }
+    }
+
+    fn to(remote: [u8; 4]) -> Flow {
+        let ports = Ports::Icmp { kind: 8, code: 0 };
+        Flow { direction: Direction::Outbound, local: [10, 0, 0, 1].into(), remote: remote.into(), protocol: 1, ports }
+    }
+
+    #[test]
+    fn the_first_match_decides_and_no_match_discards() {
+        let policies = Policies::new(vec![
+            policy("10.2.0.9", Action::Bypass),
+            policy("10.2.0.0/16", Action::Protect(PolicyId(7))),
+            policy("10.0.0.0/8", Action::Discard),
+            policy("10.3.0.0/16", Action::Bypass),
+        ]);
+        assert_eq!(policies.outbound(&to([10, 2, 0, 9])), Action::Bypass);
+        assert_eq!(policies.outbound(&to([10, 2, 0, 8])), Action::Protect(PolicyId(7)));
+        assert_eq!(policies.outbound(&to([10, 3, 0, 1])), Action::Discard);
+        assert_eq!(policies.outbound(&to([192, 0, 2, 1])), Action::Discard);
+        assert_eq!(Policies::default().outbound(&to([10, 2, 0, 9])), Action::Discard);
+    }
+
+    #[test]
+    fn what_should_be_protected_does_not_arrive_in_the_clear() {
+        let policies = Policies::new(vec![
+            policy("10.2.0.0/16", Action::Protect(PolicyId(7))),
+            policy("10.0.0.0/8", Action::Bypass),
+        ]);
+        let from = |remote| Flow { direction: Direction::Inbound, ..to(remote) };
+        assert_eq!(policies.inbound_clear(&from([10, 2, 0, 1])), Action::Discard);
+        assert_eq!(policies.inbound_clear(&from([10, 3, 0, 1])), Action::Bypass);
+        assert_eq!(policies.inbound_clear(&from([192, 0, 2, 1])), Action::Discard);
+    }
+
+    proptest! {
+        // The oracle reads the list backwards and lets the last word win.
+        #[test]
+        fn look_up_is_the_ordered_scan(selectors in prop::collection::vec(any_pair(), 0..12), flow in any_flow()) {
+            let entries: Vec<Policy> = (0..).zip(selectors).map(|(n, selector)| {
+                let action = match n % 3 {
+                    0 => Action::Protect(PolicyId(n)),
+                    1 => Action::Bypass,
+                    _ => Action::Discard,
+                };
+                Policy { name: n.to_string(), selector, action }
+            }).collect();
+            let mut expected = Action::Discard;
+            for policy in entries.iter().rev() {
+                if policy.selector.contains(&flow) {
+                    expected = policy.action;
+                }
+            }
+            let policies = Policies::new(entries);
+            prop_assert_eq!(policies.outbound(&flow), expected);
+            let clear = if expected == Action::Bypass { Action::Bypass } else { Action::Discard };
+            prop_assert_eq!(policies.inbound_clear(&flow), clear);
+        }
+    }
+}

@@ -81,3 +81,6 @@ pub fn narrow(proposed: &[TrafficSelector], configured: &[TrafficSelector]) -> V
     }
     common
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -167,3 +167,6 @@ fn parse_icmp(text: &str) -> Option<u16> {
 fn digits(text: &str) -> Option<u16> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,157 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::traffic_selector::tests::any_selector;
+
+fn selector(local: &str, remote: &str) -> Selector {
+    let list = |text: &str| text.split(' ').map(|ts| ts.parse().unwrap()).collect();
+    Selector { local: list(local), remote: list(remote) }
+}
+
+fn flow(direction: Direction, protocol: u8, ports: Ports) -> Flow {
+    Flow { direction, local: [10, 0, 0, 1].into(), remote: [10, 0, 0, 2].into(), protocol, ports }
+}
+
+#[test]
+fn sides_do_not_swap() {
+    let s = selector("10.0.0.1[tcp]", "10.0.0.2[tcp/80]");
+    let to = |local, remote| flow(Direction::Outbound, 6, Ports::Pair { local, remote });
+    assert!(s.contains(&to(40000, 80)));
+    assert!(!s.contains(&to(80, 40000)));
+    assert!(s.contains(&Flow { direction: Direction::Inbound, ..to(40000, 80) }));
+    assert!(!s.contains(&Flow { local: [10, 0, 0, 2].into(), remote: [10, 0, 0, 1].into(), ..to(40000, 80) }));
+}
+
+#[test]
+fn hidden_ports_match_any_and_opaque_only() {
+    let fragment = flow(Direction::Outbound, 17, Ports::Opaque);
+    assert!(selector("0.0.0.0/0", "0.0.0.0/0").contains(&fragment));
+    assert!(selector("0.0.0.0/0[udp/opaque]", "0.0.0.0/0[udp]").contains(&fragment));
+    assert!(!selector("0.0.0.0/0[udp/53]", "0.0.0.0/0[udp]").contains(&fragment));
+    assert!(!selector("0.0.0.0/0[udp]", "0.0.0.0/0[udp/1-65535]").contains(&fragment));
+    let first = flow(Direction::Outbound, 17, Ports::Pair { local: 53, remote: 53 });
+    assert!(!selector("0.0.0.0/0[udp/opaque]", "0.0.0.0/0[udp]").contains(&first));
+}
+
+#[test]
+fn icmp_type_is_the_senders() {
+    // The example of RFC 4301 §4.4.1.3: those behind us may send traceroute (30), nobody may send it to them.
+    let s = selector("0.0.0.0/0[icmp/30]", "0.0.0.0/0[icmp/opaque]");
+    let traceroute = |direction| flow(direction, 1, Ports::Icmp { kind: 30, code: 0 });
+    assert!(s.contains(&traceroute(Direction::Outbound)));
+    assert!(!s.contains(&traceroute(Direction::Inbound)));
+    let mirrored = Selector { local: s.remote, remote: s.local };
+    assert!(!mirrored.contains(&traceroute(Direction::Outbound)));
+    assert!(mirrored.contains(&traceroute(Direction::Inbound)));
+
+    let ping = selector("0.0.0.0/0[icmp/8]", "0.0.0.0/0[icmp/0]");
+    assert!(ping.contains(&flow(Direction::Outbound, 1, Ports::Icmp { kind: 8, code: 0 })));
+    assert!(ping.contains(&flow(Direction::Inbound, 1, Ports::Icmp { kind: 0, code: 0 })));
+    assert!(!ping.contains(&flow(Direction::Inbound, 1, Ports::Icmp { kind: 8, code: 0 })));
+}
+
+#[test]
+fn narrowing_drops_what_is_covered_and_keeps_the_order() {
+    let list = |text: &str| -> Vec<TrafficSelector> { text.split(' ').map(|ts| ts.parse().unwrap()).collect() };
+    assert_eq!(
+        narrow(&list("10.0.0.1[tcp/80] 10.0.0.0/8 ::/0"), &list("10.0.0.0/24 2001:db8::/32")),
+        list("10.0.0.0/24 2001:db8::/32")
+    );
+    assert_eq!(narrow(&list("::/0 0.0.0.0/0"), &list("10.0.0.0/24 ::1")), list("::1 10.0.0.0/24"));
+    assert_eq!(narrow(&list("10.0.0.0/24"), &list("10.0.1.0/24")), []);
+    assert_eq!(narrow(&[], &list("10.0.1.0/24")), []);
+    assert_eq!(selector("10.0.0.1", "::/0").intersect(&selector("10.0.0.1", "0.0.0.0/0")), None);
+}
+
+#[test]
+fn a_flow_is_within_its_own_selectors() {
+    let all = [
+        flow(Direction::Outbound, 6, Ports::Pair { local: 1, remote: 2 }),
+        flow(Direction::Inbound, 1, Ports::Icmp { kind: 3, code: 4 }),
+        flow(Direction::Outbound, 135, Ports::Mobility { kind: 5 }),
+        flow(Direction::Outbound, 17, Ports::Opaque),
+        flow(Direction::Outbound, 50, Ports::None),
+    ];
+    for f in all {
+        let (local, remote) = f.selectors();
+        assert!(Selector { local: vec![local], remote: vec![remote] }.contains(&f), "{f:?}");
+    }
+}
+
+/// The definition of RFC 4301 §4.4.1.1 and §4.4.1.3, one question after the other.
+fn oracle(s: &Selector, f: &Flow) -> bool {
+    let side = |list: &[TrafficSelector], ours: bool| {
+        let address = if ours { f.local } else { f.remote };
+        let sends = ours == (f.direction == Direction::Outbound);
+        let visible = match f.ports {
+            Ports::Pair { local, remote } => Some(if ours { local } else { remote }),
+            Ports::Icmp { kind, code } => Some(u16::from(kind) * 256 + u16::from(code)),
+            Ports::Mobility { kind } => Some(u16::from(kind) * 256),
+            Ports::Opaque | Ports::None => None,
+        };
+        let one_for_both = matches!(f.ports, Ports::Icmp { .. } | Ports::Mobility { .. });
+        list.iter().any(|ts| {
+            let range = (ts.ports.start, ts.ports.end);
+            let port = match visible {
+                _ if one_for_both && !sends => true,
+                Some(port) => range.0 <= port && port <= range.1,
+                None => range == (0, 65535) || range == (65535, 0),
+            };
+            let (start, end) = (ts.addresses.start(), ts.addresses.end());
+            let family = start.is_ipv4() == address.is_ipv4();
+            family && start <= address && address <= end && (ts.protocol == 0 || ts.protocol == f.protocol) && port
+        })
+    };
+    side(&s.local, true) && side(&s.remote, false)
+}
+
+pub(crate) fn any_flow() -> impl Strategy<Value = Flow> {
+    let direction = prop_oneof![Just(Direction::Outbound), Just(Direction::Inbound)];
+    let port = prop_oneof![Just(0u16), Just(1), Just(80), Just(65534), Just(65535), any::<u16>()];
+    let upper = prop_oneof![
+        (prop_oneof![Just(6u8), Just(17)], port.clone(), port)
+            .prop_map(|(protocol, local, remote)| (protocol, Ports::Pair { local, remote })),
+        any::<(u8, u8)>().prop_map(|(kind, code)| (1, Ports::Icmp { kind, code })),
+        any::<u8>().prop_map(|kind| (135, Ports::Mobility { kind })),
+        prop_oneof![Just(1u8), Just(6), Just(17), Just(50)].prop_map(|protocol| (protocol, Ports::Opaque)),
+        Just((50, Ports::None)),
+    ];
+    (direction, 0u8..9, 0u8..9, upper).prop_map(|(direction, local, remote, (protocol, ports))| Flow {
+        direction,
+        local: [10, 0, 0, local].into(),
+        remote: [10, 0, 0, remote].into(),
+        protocol,
+        ports,
+    })
+}
+
+pub(crate) fn any_pair() -> impl Strategy<Value = Selector> {
+    let side = || prop::collection::vec(any_selector(), 1..4);
+    (side(), side()).prop_map(|(local, remote)| Selector { local, remote })
+}
+
+proptest! {
+    #[test]
+    fn contains_agrees_with_the_definition(s in any_pair(), f in any_flow()) {
+        prop_assert_eq!(s.contains(&f), oracle(&s, &f));
+    }
+
+    // Narrowing loses nothing that both sides allow and admits nothing that one of them does not.
+    #[test]
+    fn the_intersection_selects_what_both_select(
+        a in any_pair(), b in any_pair(), flows in prop::collection::vec(any_flow(), 32)
+    ) {
+        let both = a.intersect(&b);
+        for f in flows {
+            prop_assert_eq!(both.as_ref().is_some_and(|s| s.contains(&f)), a.contains(&f) && b.contains(&f));
+        }
+    }
+
+    #[test]
+    fn nothing_narrowed_covers_another(a in any_pair(), b in any_pair()) {
+        let common = narrow(&a.local, &b.local);
+        for (i, x) in common.iter().enumerate() {
+            prop_assert!(common.iter().enumerate().all(|(j, y)| i == j || !x.contains(y)));
+        }
+    }
+}
