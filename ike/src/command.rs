@@ -9,7 +9,7 @@ use crate::output::{ChildId, IkeSaId};
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Bring up a child (and the IKE SA below it, unless one is there). Without a child: the IKE SA with all its
-    /// `Start` children, or with the first child where none is.
+    /// `Start` children, or with the first child where none is. What is up already is reported up once more.
     Initiate {
         /// Connection name.
         connection: String,
@@ -27,10 +27,12 @@ pub enum Command {
     RekeyIke(IkeSaId),
     /// Rekey a Child SA (RFC 7296 §1.3.3): commanded, or because a soft byte or packet limit was reached.
     RekeyChild(ChildId),
-    /// Delete an IKE SA and its children (RFC 7296 §1.4.1).
+    /// Delete an IKE SA and its children (RFC 7296 §1.4.1). Its `Start` children stay down until initiated again.
     DeleteIke(IkeSaId),
-    /// Delete a Child SA: commanded, or because a hard limit was reached.
+    /// Delete a Child SA. A `Start` child stays down until it is initiated again.
     DeleteChild(ChildId),
+    /// A Child SA reached a hard byte or packet limit: delete it. A `Start` child comes back.
+    ExpireChild(ChildId),
     /// Traffic arrived on a new inbound Child SA: the peer has it, so its outbound half may be used
     /// (RFC 7296 §2.8).
     ChildUsed(ChildId),

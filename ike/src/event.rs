@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cygnet_esp::Spi;
 
 use crate::config::Connection;
+use crate::message::IkeSpi;
 use crate::output::{ChildId, IkeSaId, Path};
 use crate::secret::Secret;
 
@@ -157,9 +158,9 @@ pub enum SessionKeys {
     /// Of an IKE SA.
     Ike {
         /// Initiator's SPI.
-        spi_i: u64,
+        spi_i: IkeSpi,
         /// Responder's SPI.
-        spi_r: u64,
+        spi_r: IkeSpi,
         /// Name of the cipher as Wireshark writes it, e.g. `AES-GCM-256 with 16 octet ICV [RFC5282]`.
         encr: &'static str,
         /// SK_ei, salt included.

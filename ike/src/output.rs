@@ -22,6 +22,13 @@ pub enum Output {
     InstallChild(Box<ChildInstall>),
     /// Start to send on a pair that was installed with [`Activation::OnUse`]; no-op if traffic already did it.
     ActivateChild(ChildId),
+    /// The peer moved: send ESP of this pair to the new remote address and port (RFC 7296 §2.23).
+    MoveChild {
+        /// The pair.
+        child: ChildId,
+        /// Its new path.
+        path: Path,
+    },
     /// Remove a pair of ESP SAs.
     RemoveChild(ChildId),
     /// Report; see [`Event`].
@@ -98,8 +105,10 @@ pub struct ChildInstall {
 pub struct HalfSa {
     /// Security Parameters Index.
     pub spi: Spi,
-    /// Keying material of this direction (RFC 7296 §2.17), `Encr::key_material_len()` octets: key, then salt.
-    pub keys: Secret,
+    /// Encryption key, salt included (RFC 7296 §2.17, RFC 4106 §8.1).
+    pub encr_key: Secret,
+    /// Integrity key; empty for an AEAD.
+    pub integ_key: Secret,
 }
 
 /// When the outbound half of a new pair takes over.
