@@ -191,8 +191,14 @@ impl FromStr for Identity {
 /// `type:value`; `None` if `kind` is no type (an IPv6 address, say).
 fn typed(kind: &str, value: &str) -> Option<Result<Identity, IdentityError>> {
     Some(match kind {
-        "ipv4" => value.parse::<Ipv4Addr>().map(|a| Identity::Ip(a.into())).map_err(|_| IdentityError::Malformed("IPv4 address")),
-        "ipv6" => value.parse::<Ipv6Addr>().map(|a| Identity::Ip(a.into())).map_err(|_| IdentityError::Malformed("IPv6 address")),
+        "ipv4" => value
+            .parse::<Ipv4Addr>()
+            .map(|a| Identity::Ip(a.into()))
+            .map_err(|_| IdentityError::Malformed("IPv4 address")),
+        "ipv6" => value
+            .parse::<Ipv6Addr>()
+            .map(|a| Identity::Ip(a.into()))
+            .map_err(|_| IdentityError::Malformed("IPv6 address")),
         "fqdn" | "dns" => Identity::from_wire(ID_FQDN, value.as_bytes()),
         "email" | "rfc822" | "userfqdn" => Identity::from_wire(ID_RFC822_ADDR, value.as_bytes()),
         "asn1dn" | "dn" => value.parse().map(Identity::Dn),

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod config;
 pub mod crypto;
 pub mod identity;
+pub mod pad;
 pub mod proposal;
 pub mod secret;

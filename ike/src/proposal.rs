@@ -7,10 +7,10 @@ use std::fmt;
 
 use cygnet_esp::Encr;
 
-pub use crate::crypto::registry::{Transform, kind};
 use crate::crypto::kex::Kex;
 use crate::crypto::prf::Prf;
 use crate::crypto::registry;
+pub use crate::crypto::registry::{Transform, kind};
 
 mod parse;
 mod select;

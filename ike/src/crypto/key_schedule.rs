@@ -9,7 +9,6 @@
 //! A spent stage is moved out of reach and wiped. An additional key exchange (RFC 9370 §2.2.2) would be one more
 //! `SkeySeed::rekeyed`, because its derivation is the same.
 
-
 use cygnet_esp::Encr;
 
 use super::prf::Prf;

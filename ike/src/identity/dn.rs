@@ -229,7 +229,8 @@ fn split(s: &str, separator: char) -> impl Iterator<Item = &str> {
 
 /// DER of one AttributeTypeAndValue from `CN=moon`.
 fn attribute(s: &str) -> Result<Vec<u8>, IdentityError> {
-    const MALFORMED: IdentityError = IdentityError::Malformed("distinguished name (like `C=CH, O=strongSwan, CN=moon`)");
+    const MALFORMED: IdentityError =
+        IdentityError::Malformed("distinguished name (like `C=CH, O=strongSwan, CN=moon`)");
     let (name, value) = s.split_once('=').ok_or(MALFORMED)?;
     let name = name.trim();
     let row = ATTRIBUTES.iter().find(|row| row.names.iter().any(|known| known.eq_ignore_ascii_case(name)));

@@ -57,7 +57,9 @@ fn dn_der_is_what_openssl_writes() {
 
 #[test]
 fn dn_escapes_and_odd_attributes() {
-    for s in ["O=Foo\\, Inc., CN=a\\+b + SN=7", "CN=x\\ ", "1.3.6.1.4.1.311.60.2.1.3=US", "CN=Zürich", "E=a@b.c, DC=org"] {
+    for s in
+        ["O=Foo\\, Inc., CN=a\\+b + SN=7", "CN=x\\ ", "1.3.6.1.4.1.311.60.2.1.3=US", "CN=Zürich", "E=a@b.c, DC=org"]
+    {
         let dn: Dn = s.parse().unwrap();
         assert_eq!(dn, dn.to_string().parse().unwrap(), "{s} -> {dn}");
     }

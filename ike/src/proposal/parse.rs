@@ -106,7 +106,9 @@ pub(super) fn parse(protocol: Protocol, text: &str) -> Result<Vec<Proposal>, Pro
     // The kind of cipher named first is the one wanted first.
     let first_is_cbc = of(&transforms, kind::ENCR).next().is_some_and(|cipher| !is_aead(cipher));
     let mut proposals = Vec::new();
-    for (ciphers, integ) in if first_is_cbc { [(cbc, &integ[..]), (aead, &[])] } else { [(aead, &[][..]), (cbc, &integ)] } {
+    for (ciphers, integ) in
+        if first_is_cbc { [(cbc, &integ[..]), (aead, &[])] } else { [(aead, &[][..]), (cbc, &integ)] }
+    {
         if !ciphers.is_empty() {
             let mut transforms = ciphers;
             transforms.extend_from_slice(integ);

@@ -27,7 +27,8 @@ pub struct Kex {
 }
 
 /// All key exchange methods, in the order of our preference.
-pub static KEX: &[Kex] = &[x25519::ROW, nist::P256, nist::P384, p521::ROW, modp::MODP_3072, modp::MODP_4096, modp::MODP_2048];
+pub static KEX: &[Kex] =
+    &[x25519::ROW, nist::P256, nist::P384, p521::ROW, modp::MODP_3072, modp::MODP_4096, modp::MODP_2048];
 
 /// Why a key exchange failed. Always the peer's fault, save for `Rng`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A public value is `x | y`, 66 octets each (RFC 5903 §7); the shared secret is `x` (§9).
 
 use p521::elliptic_curve::Generate;
-use p521::{Sec1Point, PublicKey, SecretKey};
+use p521::{PublicKey, Sec1Point, SecretKey};
 use rand::CryptoRng;
 
 use super::{Kex, KexError, Pending};
