@@ -1,10 +1,5 @@
 //! ike.
 #![forbid(unsafe_code)]
 
-pub mod auth;
-pub mod config;
-pub mod crypto;
-pub mod identity;
-pub mod pad;
-pub mod proposal;
-pub mod secret;
+pub mod limits;
+pub mod message;

@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 mod flow;
-pub mod fuzz;
 mod policy;
 mod ports;
 mod protocol;
