@@ -4,18 +4,23 @@
 //! Figures from shared or busy machines are good only as ratios to a neighbour in the same run; each group therefore
 //! holds its own yardstick.
 
+use cygnet_esp::{ENCR, Inbound, Outbound, Spi};
+use cygnet_sad::{Activation, Lifetime, NewPair, PairId, Path};
 use cygnet_spd::{Action, AddrRange, Direction, Flow, Policies, Policy, PolicyId, Ports, Selector, TrafficSelector};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// `count` PROTECT policies between 10.0.0.0/16 and a /32 each, so that no two overlap.
 pub fn policies(count: u32) -> Policies {
-    let local = TrafficSelector::from(AddrRange::prefix(Ipv4Addr::new(10, 0, 0, 0).into(), 16).expect("legal prefix"));
     let entry = |n: u32| Policy {
         name: format!("policy-{n}"),
-        selector: Selector { local: vec![local], remote: vec![AddrRange::host(remote(n)).into()] },
+        selector: Selector { local: vec![local_net()], remote: vec![AddrRange::host(remote(n)).into()] },
         action: Action::Protect(PolicyId(n)),
     };
     Policies::new((0..count).map(entry).collect())
+}
+
+fn local_net() -> TrafficSelector {
+    AddrRange::prefix(Ipv4Addr::new(10, 0, 0, 0).into(), 16).expect("legal prefix").into()
 }
 
 /// The remote address of policy `n`.
@@ -31,5 +36,31 @@ pub fn flow(n: u32) -> Flow {
         remote: remote(n),
         protocol: 6,
         ports: Ports::Pair { local: 40_000, remote: 443 },
+    }
+}
+
+/// The inbound SPI of pair `n`: as spread out as random ones.
+pub fn spi(n: u32) -> Spi {
+    Spi(n.wrapping_add(1).wrapping_mul(0x9e37_79b1))
+}
+
+/// The pair of SAs that serves policy `n`.
+pub fn pair(n: u32) -> NewPair {
+    let encr = ENCR.iter().find(|row| row.name == "aes128gcm16").expect("a row of the registry");
+    let keys = vec![7; encr.encryption_len()];
+    NewPair {
+        id: PairId(n.into()),
+        policy: PolicyId(n),
+        selector: Selector { local: vec![local_net()], remote: vec![AddrRange::host(remote(n)).into()] },
+        inbound: Inbound::new(spi(n), encr, &keys, &[], true, 1024).expect("legal keys"),
+        outbound: Outbound::new(spi(n), encr, &keys, &[], true).expect("legal keys"),
+        path: Path {
+            local: ([192, 0, 2, 1], 4500).into(),
+            remote: ([192, 0, 2, 2], 4500).into(),
+            udp_encapsulation: true,
+        },
+        lifetime: Lifetime::default(),
+        replaces: None,
+        activation: Activation::Now,
     }
 }

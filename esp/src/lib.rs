@@ -21,6 +21,8 @@ mod outbound;
 mod packet;
 pub mod replay;
 mod trailer;
+pub mod tunnel;
+pub mod udp;
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ pub(crate) fn append(packet: &mut PacketBuf, align: usize, next: NextHeader) -> 
     if let [padding @ .., pad_len, next_header] = trailer {
         *pad_len = padding.len() as u8;
         *next_header = next.0;
-        for (octet, value) in padding.iter_mut().zip(1..) {
+        for (octet, value) in padding.iter_mut().zip(1..=u8::MAX) {
             *octet = value;
         }
     }
@@ -34,7 +34,7 @@ pub(crate) fn strip(packet: &mut PacketBuf) -> Result<NextHeader, BadTrailer> {
     let [payload @ .., pad_len, next] = packet.data() else { return Err(BadTrailer) };
     let (pad_len, next) = (*pad_len as usize, NextHeader(*next));
     let start = payload.len().checked_sub(pad_len).ok_or(BadTrailer)?;
-    if payload[start..].iter().zip(1u8..).any(|(&octet, expected)| octet != expected) {
+    if payload[start..].iter().zip(1..=u8::MAX).any(|(&octet, expected)| octet != expected) {
         return Err(BadTrailer);
     }
     packet.truncate(start);

@@ -1,2 +1,37 @@
-//! sad.
+//! The Security Association Database (RFC 4301 §4.4.2): *with which SA* a packet is protected.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `sad.rs` | [`Sad`]: the writer's side: install, activate, move, remove; deadlines |
+//! | `tables.rs` | [`Tables`]: the readers' side: SPI → inbound SA, policy and flow → outbound SA |
+//! | `pair.rs` | [`Pair`]: what both directions of a Child SA share: selector, path |
+//! | `state.rs` | active, expired, and what was told of it |
+//! | `lifetime.rs` | soft and hard limits, and what a batch of traffic set off |
+//! | `counters.rs` | traffic and drops per SA |
+//! | `sharded.rs`, `hash.rs`, `prefix.rs` | the persistent map below the tables, and its keys |
+//!
+//! ```text
+//!   install / remove ──► next Tables ──publish──► ArcSwap ◄──snapshot── workers, once per batch
+//!   worker ──count──► atomics in the Pair ──Usage──► rekey, delete: told once
+//! ```
+//!
+//! Readers take no lock and allocate nothing: a snapshot is one atomic load, a look-up one or two hash probes, however
+//! many SAs there are. A writer copies only the shards it changes and publishes them together. What was removed lives
+//! as long as the last snapshot that shows it; then its keys are wiped. No clock is read here: time is an argument.
 #![forbid(unsafe_code)]
+
+mod counters;
+mod hash;
+mod lifetime;
+mod pair;
+mod prefix;
+mod sad;
+mod sharded;
+mod state;
+mod tables;
+
+pub use counters::{InboundDrop, OutboundDrop, Traffic};
+pub use lifetime::{Lifetime, Limit, Limits, Usage};
+pub use pair::{Pair, PairId, PairStatus, Path};
+pub use sad::{Activation, Edit, Expiry, InstallError, NewPair, Sad};
+pub use tables::{InboundSa, OutboundSa, Snapshot, Tables};

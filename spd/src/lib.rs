@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod flow;
+pub mod fuzz;
 mod policy;
 mod ports;
 mod protocol;

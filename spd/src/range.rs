@@ -75,10 +75,15 @@ impl AddrRange {
         Self::new(self.start.max(other.start), self.end.min(other.end))
     }
 
+    /// How many leading bits all addresses have in common: the length of the smallest network around the range.
+    pub fn common_prefix_len(&self) -> u8 {
+        let differing = to_bits(self.start) ^ to_bits(self.end);
+        (differing.leading_zeros() - unused_bits(self.start)) as u8
+    }
+
     /// The prefix length, if the range is exactly one network.
     pub fn prefix_len(&self) -> Option<u8> {
-        let differing = to_bits(self.start) ^ to_bits(self.end);
-        let len = u8::try_from(differing.leading_zeros() - unused_bits(self.start)).ok()?;
+        let len = self.common_prefix_len();
         (Self::prefix(self.start, len)? == *self).then_some(len)
     }
 }

@@ -90,3 +90,29 @@ fn lengths_are_predicted() {
         assert_eq!(sa.max_payload(0), 0);
     }
 }
+
+#[test]
+fn workers_in_parallel_never_share_a_number() {
+    let sa = sa(&ENCR[0], false);
+    let mut seen = std::thread::scope(|scope| {
+        let workers = Vec::from_iter((0..4).map(|_| {
+            scope.spawn(|| {
+                let (mut seen, mut packet) = (Vec::new(), PacketBuf::for_mtu(0));
+                for _ in 0..50 {
+                    let mut batch = sa.reserve(5).unwrap();
+                    // The fifth is never used: a gap, not a repetition.
+                    for _ in 0..4 {
+                        packet.clear();
+                        batch.seal(NextHeader::NONE, &mut packet).unwrap();
+                        seen.push(packet.data()[4..16].to_vec());
+                    }
+                }
+                seen
+            })
+        }));
+        Vec::from_iter(workers.into_iter().flat_map(|worker| worker.join().unwrap()))
+    });
+    seen.sort();
+    seen.dedup();
+    assert_eq!((seen.len(), sa.sequence()), (800, 1000));
+}

@@ -1,0 +1,224 @@
+//! Proposals of the SA payload (RFC 7296 §3.3), in strongSwan's notation: `aes256gcm16-prfsha384-x25519`.
+//!
+//! A [`Proposal`] lists transforms; a *suite* ([`IkeSuite`], [`EspSuite`]) is one of each type, resolved to rows of
+//! the algorithm registry. [`select`] goes from the first to the second for a responder, [`accept`] for an initiator.
+
+use std::fmt;
+
+use cygnet_esp::Encr;
+
+use crate::crypto::kex::Kex;
+use crate::crypto::prf::Prf;
+use crate::crypto::registry;
+pub use crate::crypto::registry::{Transform, kind};
+
+mod parse;
+mod select;
+
+pub use parse::ProposalError;
+pub use select::{Chosen, NoProposal, NotOffered, accept, first_group, retry_group, select};
+
+/// What a proposal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Protocol ID 1.
+    Ike,
+    /// Protocol ID 3.
+    Esp,
+}
+
+/// Transforms offered or accepted together: per type any one of them, in order of preference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    protocol: Protocol,
+    transforms: Vec<Transform>,
+}
+
+impl Proposal {
+    /// Reads a configured proposal, words joined by `-`.
+    ///
+    /// The result is more than one proposal if `text` names both AEAD ciphers and ciphers with separate integrity,
+    /// because those exclude each other within one (RFC 5282 §8). `default` stands for [`Proposal::defaults`].
+    ///
+    /// # Errors
+    ///
+    /// For unknown words, and where a mandatory transform type is missing (RFC 7296 §3.3.3).
+    pub fn parse(protocol: Protocol, text: &str) -> Result<Vec<Self>, ProposalError> {
+        parse::parse(protocol, text)
+    }
+
+    /// What is offered where nothing is configured: modern algorithms only, AEAD before CBC.
+    pub fn defaults(protocol: Protocol) -> Vec<Self> {
+        let texts: [&str; 2] = match protocol {
+            Protocol::Ike => [
+                "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha384-prfsha256-prfsha512\
+                 -x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
+                "aes256-aes192-aes128-sha256-sha384-sha512-prfsha384-prfsha256-prfsha512\
+                 -x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
+            ],
+            Protocol::Esp => [
+                "aes256gcm16-aes128gcm16-chacha20poly1305-esn-noesn",
+                "aes256-aes192-aes128-sha256-sha384-sha512-esn-noesn",
+            ],
+        };
+        texts.iter().flat_map(|text| parse::parse(protocol, text).expect("the defaults are legal")).collect()
+    }
+
+    /// From the transforms of a wire proposal, in their order.
+    ///
+    /// A transform with an attribute other than Key Length must be left out (RFC 7296 §3.3.6).
+    pub fn from_transforms(protocol: Protocol, transforms: impl IntoIterator<Item = Transform>) -> Self {
+        Self { protocol, transforms: transforms.into_iter().collect() }
+    }
+
+    /// IKE or ESP.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// All transforms, for the wire: by type, within a type the most wanted first.
+    pub fn transforms(&self) -> &[Transform] {
+        &self.transforms
+    }
+
+    /// The transforms of one type, the most wanted first.
+    pub fn of(&self, kind: u8) -> impl Iterator<Item = Transform> {
+        self.transforms.iter().copied().filter(move |transform| transform.kind == kind)
+    }
+
+    /// The key exchange methods that we know, the most wanted first.
+    pub fn groups(&self) -> impl Iterator<Item = &'static Kex> {
+        self.of(kind::KE).filter_map(|transform| Kex::by_id(transform.id))
+    }
+
+    /// Without key exchange methods, as for the Child SA of IKE_AUTH (RFC 7296 §1.2).
+    #[must_use]
+    pub fn without_groups(&self) -> Self {
+        let transforms = self.transforms.iter().copied().filter(|transform| transform.kind != kind::KE);
+        Self { protocol: self.protocol, transforms: transforms.collect() }
+    }
+}
+
+impl fmt::Display for Proposal {
+    /// Configuration syntax, which [`Proposal::parse`] reads back; unknown transforms as `type/id/key-bits`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_transforms(f, &self.transforms)
+    }
+}
+
+fn write_transforms(f: &mut fmt::Formatter<'_>, transforms: &[Transform]) -> fmt::Result {
+    for (i, transform) in transforms.iter().enumerate() {
+        f.write_str(if i == 0 { "" } else { "-" })?;
+        f.write_str(&describe(*transform))?;
+    }
+    Ok(())
+}
+
+/// The keyword of `transform`, or a readable substitute for one that we do not implement.
+fn describe(transform: Transform) -> String {
+    if let Some(keyword) = registry::keyword(transform) {
+        return keyword.to_owned();
+    }
+    let kind = match transform.kind {
+        kind::ENCR => "encr",
+        kind::PRF => "prf",
+        kind::INTEG => "integ",
+        kind::KE => "ke",
+        kind::ESN => "esn",
+        _ => "type",
+    };
+    match (transform.kind, transform.key_bits) {
+        (_, Some(bits)) => format!("{kind}({},{bits})", transform.id),
+        (1..=5, None) => format!("{kind}({})", transform.id),
+        (other, None) => format!("type{other}({})", transform.id),
+    }
+}
+
+/// `a, b`: several proposals in a message.
+pub fn list(proposals: &[Proposal]) -> String {
+    proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The algorithms of an IKE SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IkeSuite {
+    /// Protects SK payloads.
+    pub encr: &'static Encr,
+    /// Derives keys and makes proofs.
+    pub prf: &'static Prf,
+    /// Makes the shared secret.
+    pub kex: &'static Kex,
+}
+
+/// The algorithms of a Child SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EspSuite {
+    /// Protects packets.
+    pub encr: &'static Encr,
+    /// A key exchange of its own; always `None` in IKE_AUTH (RFC 7296 §1.2).
+    pub kex: Option<&'static Kex>,
+    /// Extended sequence numbers (RFC 4303 §2.2.1).
+    pub esn: bool,
+}
+
+/// One algorithm of each type, resolved.
+pub trait Suite: Sized {
+    /// What it belongs to.
+    const PROTOCOL: Protocol;
+
+    /// From one transform of each type; `None` if one is missing or unknown to us.
+    fn resolve(transforms: &[Transform]) -> Option<Self>;
+}
+
+/// ID of the one transform of `kind`; NONE (0) is as good as absent (RFC 7296 §3.3.2).
+fn id_of(transforms: &[Transform], kind: u8) -> Option<u16> {
+    transforms.iter().find(|transform| transform.kind == kind).map(|transform| transform.id).filter(|id| *id != 0)
+}
+
+fn encr_of(transforms: &[Transform]) -> Option<&'static Encr> {
+    let encr = transforms.iter().find(|transform| transform.kind == kind::ENCR)?;
+    Encr::find(encr.id, encr.key_bits, id_of(transforms, kind::INTEG))
+}
+
+impl Suite for IkeSuite {
+    const PROTOCOL: Protocol = Protocol::Ike;
+
+    fn resolve(transforms: &[Transform]) -> Option<Self> {
+        Some(Self {
+            encr: encr_of(transforms)?,
+            prf: Prf::by_id(id_of(transforms, kind::PRF)?)?,
+            kex: Kex::by_id(id_of(transforms, kind::KE)?)?,
+        })
+    }
+}
+
+impl Suite for EspSuite {
+    const PROTOCOL: Protocol = Protocol::Esp;
+
+    fn resolve(transforms: &[Transform]) -> Option<Self> {
+        let kex = match id_of(transforms, kind::KE) {
+            Some(id) => Some(Kex::by_id(id)?),
+            None => None,
+        };
+        Some(Self { encr: encr_of(transforms)?, kex, esn: id_of(transforms, kind::ESN) == Some(1) })
+    }
+}
+
+impl fmt::Display for IkeSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.encr, self.prf.keyword, self.kex.keyword)
+    }
+}
+
+impl fmt::Display for EspSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.encr)?;
+        if let Some(kex) = self.kex {
+            write!(f, "-{}", kex.keyword)?;
+        }
+        f.write_str(if self.esn { "-esn" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests;
