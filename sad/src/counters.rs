@@ -158,7 +158,7 @@ impl<const DROPS: usize> Counters<DROPS> {
     }
 
     #[inline]
-    pub(crate) fn drop(&self, reason: impl DropReason, packets: u64) {
+    pub(crate) fn count_drop(&self, reason: impl DropReason, packets: u64) {
         if let Some(counter) = self.drops.get(reason.index()) {
             counter.fetch_add(packets, Ordering::Relaxed);
         }

@@ -35,3 +35,6 @@ pub use lifetime::{Lifetime, Limit, Limits, Usage};
 pub use pair::{Pair, PairId, PairStatus, Path};
 pub use sad::{Activation, Edit, Expiry, InstallError, NewPair, Sad};
 pub use tables::{InboundSa, OutboundSa, Snapshot, Tables};
+
+#[cfg(test)]
+mod tests;

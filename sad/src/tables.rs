@@ -119,8 +119,8 @@ impl InboundSa {
 
     /// Counts packets that were dropped.
     #[inline]
-    pub fn drop(&self, reason: impl Into<InboundDrop>, packets: u64) {
-        self.pair.inbound.drop(reason.into(), packets);
+    pub fn count_drop(&self, reason: impl Into<InboundDrop>, packets: u64) {
+        self.pair.inbound.count_drop(reason.into(), packets);
     }
 }
 
@@ -167,8 +167,8 @@ impl OutboundSa {
 
     /// Counts packets that were dropped.
     #[inline]
-    pub fn drop(&self, reason: impl Into<OutboundDrop>, packets: u64) {
-        self.pair.outbound.drop(reason.into(), packets);
+    pub fn count_drop(&self, reason: impl Into<OutboundDrop>, packets: u64) {
+        self.pair.outbound.count_drop(reason.into(), packets);
     }
 }
 
