@@ -12,17 +12,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-pub use dn::Dn;
+use crate::message::numbers::IdType;
+use crate::message::payload::Id;
 
 mod dn;
 
-/// ID types (RFC 7296 §3.5).
-const ID_IPV4_ADDR: u8 = 1;
-const ID_FQDN: u8 = 2;
-const ID_RFC822_ADDR: u8 = 3;
-const ID_IPV6_ADDR: u8 = 5;
-const ID_DER_ASN1_DN: u8 = 9;
-const ID_KEY_ID: u8 = 11;
+pub use dn::Dn;
 
 /// Who a peer says it is. Names compare without regard to ASCII case, DNs by RFC 5280 §7.1.
 #[derive(Debug, Clone)]
@@ -58,7 +53,7 @@ pub enum IdentityError {
     /// A distinguished name with an attribute that we do not know.
     UnknownAttribute(String),
     /// An ID type of no use to us.
-    UnknownType(u8),
+    UnknownType(IdType),
 }
 
 impl fmt::Display for IdentityError {
@@ -78,14 +73,14 @@ impl std::error::Error for IdentityError {}
 
 impl Identity {
     /// ID Type of the Identification payload.
-    pub fn id_type(&self) -> u8 {
+    pub fn id_type(&self) -> IdType {
         match self {
-            Self::Ip(IpAddr::V4(_)) => ID_IPV4_ADDR,
-            Self::Ip(IpAddr::V6(_)) => ID_IPV6_ADDR,
-            Self::Fqdn(_) => ID_FQDN,
-            Self::Email(_) => ID_RFC822_ADDR,
-            Self::Dn(_) => ID_DER_ASN1_DN,
-            Self::KeyId(_) => ID_KEY_ID,
+            Self::Ip(IpAddr::V4(_)) => IdType::IPV4_ADDR,
+            Self::Ip(IpAddr::V6(_)) => IdType::IPV6_ADDR,
+            Self::Fqdn(_) => IdType::FQDN,
+            Self::Email(_) => IdType::RFC822_ADDR,
+            Self::Dn(_) => IdType::DER_ASN1_DN,
+            Self::KeyId(_) => IdType::KEY_ID,
         }
     }
 
@@ -102,9 +97,7 @@ impl Identity {
 
     /// The payload's body, `ID Type | RESERVED | Identification Data`, over which AUTH is computed (RFC 7296 §2.15).
     pub fn payload_body(&self) -> Vec<u8> {
-        let mut body = vec![self.id_type(), 0, 0, 0];
-        body.extend(self.data());
-        body
+        Id::new(self.id_type(), &self.data()).body()
     }
 
     /// Reads ID Type and Identification Data.
@@ -112,21 +105,21 @@ impl Identity {
     /// # Errors
     ///
     /// For unknown types, and data that the type does not allow.
-    pub fn from_wire(id_type: u8, data: &[u8]) -> Result<Self, IdentityError> {
+    pub fn from_wire(id_type: IdType, data: &[u8]) -> Result<Self, IdentityError> {
         match id_type {
-            ID_IPV4_ADDR => {
+            IdType::IPV4_ADDR => {
                 let octets: [u8; 4] = data.try_into().map_err(|_| IdentityError::Malformed("IPv4 address"))?;
                 Ok(Self::Ip(Ipv4Addr::from(octets).into()))
             }
-            ID_IPV6_ADDR => {
+            IdType::IPV6_ADDR => {
                 let octets: [u8; 16] = data.try_into().map_err(|_| IdentityError::Malformed("IPv6 address"))?;
                 Ok(Self::Ip(Ipv6Addr::from(octets).into()))
             }
-            ID_FQDN => Ok(Self::Fqdn(text(data, "domain name")?)),
-            ID_RFC822_ADDR => Ok(Self::Email(text(data, "e-mail address")?)),
-            ID_DER_ASN1_DN => Ok(Self::Dn(Dn::from_der(data)?)),
-            ID_KEY_ID if data.is_empty() => Err(IdentityError::Empty),
-            ID_KEY_ID => Ok(Self::KeyId(data.to_vec())),
+            IdType::FQDN => Ok(Self::Fqdn(text(data, "domain name")?)),
+            IdType::RFC822_ADDR => Ok(Self::Email(text(data, "e-mail address")?)),
+            IdType::DER_ASN1_DN => Ok(Self::Dn(Dn::from_der(data)?)),
+            IdType::KEY_ID if data.is_empty() => Err(IdentityError::Empty),
+            IdType::KEY_ID => Ok(Self::KeyId(data.to_vec())),
             other => Err(IdentityError::UnknownType(other)),
         }
     }
@@ -168,15 +161,15 @@ impl FromStr for Identity {
         if let Some(rest) = s.strip_prefix('@') {
             return match (rest.strip_prefix('#'), rest.strip_prefix('@')) {
                 (Some(hex), _) => key_id(hex),
-                (_, Some(email)) => Self::from_wire(ID_RFC822_ADDR, email.as_bytes()),
-                _ => Self::from_wire(ID_FQDN, rest.as_bytes()),
+                (_, Some(email)) => Self::from_wire(IdType::RFC822_ADDR, email.as_bytes()),
+                _ => Self::from_wire(IdType::FQDN, rest.as_bytes()),
             };
         }
         if s.contains('=') {
             return s.parse().map(Self::Dn);
         }
         if s.contains('@') {
-            return Self::from_wire(ID_RFC822_ADDR, s.as_bytes());
+            return Self::from_wire(IdType::RFC822_ADDR, s.as_bytes());
         }
         if let Ok(address) = s.parse() {
             return Ok(Self::Ip(address));
@@ -184,7 +177,7 @@ impl FromStr for Identity {
         if s.contains(':') {
             return Err(IdentityError::Malformed("IPv6 address"));
         }
-        Self::from_wire(ID_FQDN, s.as_bytes())
+        Self::from_wire(IdType::FQDN, s.as_bytes())
     }
 }
 
@@ -199,12 +192,12 @@ fn typed(kind: &str, value: &str) -> Option<Result<Identity, IdentityError>> {
             .parse::<Ipv6Addr>()
             .map(|a| Identity::Ip(a.into()))
             .map_err(|_| IdentityError::Malformed("IPv6 address")),
-        "fqdn" | "dns" => Identity::from_wire(ID_FQDN, value.as_bytes()),
-        "email" | "rfc822" | "userfqdn" => Identity::from_wire(ID_RFC822_ADDR, value.as_bytes()),
+        "fqdn" | "dns" => Identity::from_wire(IdType::FQDN, value.as_bytes()),
+        "email" | "rfc822" | "userfqdn" => Identity::from_wire(IdType::RFC822_ADDR, value.as_bytes()),
         "asn1dn" | "dn" => value.parse().map(Identity::Dn),
         "keyid" => match value.strip_prefix("0x") {
             Some(hex) => key_id(hex),
-            None => Identity::from_wire(ID_KEY_ID, value.as_bytes()),
+            None => Identity::from_wire(IdType::KEY_ID, value.as_bytes()),
         },
         _ => return None,
     })
@@ -218,21 +211,25 @@ fn key_id(hex: &str) -> Result<Identity, IdentityError> {
         .map(|c| c.to_digit(16).map(|digit| digit as u8).ok_or(MALFORMED))
         .collect::<Result<_, _>>()?;
     let (pairs, []) = digits.as_chunks::<2>() else { return Err(MALFORMED) };
-    Identity::from_wire(ID_KEY_ID, &pairs.iter().map(|[high, low]| high << 4 | low).collect::<Vec<_>>())
+    Identity::from_wire(IdType::KEY_ID, &pairs.iter().map(|[high, low]| high << 4 | low).collect::<Vec<_>>())
 }
 
 impl fmt::Display for Identity {
-    /// The text that [`FromStr`] reads back as the same identity.
+    /// The text that [`FromStr`] reads back as the same identity: as short as is unmistakable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Fqdn(name) => {
-                let plain = matches!(name.parse(), Ok(Self::Fqdn(read)) if read == *name);
-                write!(f, "{}{name}", if plain { "" } else { "@" })
+                let reads_back = |text: &str| matches!(text.parse(), Ok(Self::Fqdn(read)) if read == *name);
+                match name {
+                    name if reads_back(name) => f.write_str(name),
+                    name if reads_back(&format!("@{name}")) => write!(f, "@{name}"),
+                    name => write!(f, "fqdn:{name}"),
+                }
             }
             Self::Email(name) => {
                 let plain = matches!(name.parse(), Ok(Self::Email(read)) if read == *name);
-                write!(f, "{}{name}", if plain { "" } else { "@@" })
+                write!(f, "{}{name}", if plain { "" } else { "email:" })
             }
             Self::Dn(dn) => dn.fmt(f),
             Self::KeyId(octets) => {

@@ -10,7 +10,9 @@ use cygnet_esp::Encr;
 use crate::crypto::kex::Kex;
 use crate::crypto::prf::Prf;
 use crate::crypto::registry;
-pub use crate::crypto::registry::{Transform, kind};
+pub use crate::crypto::registry::Transform;
+use crate::message::numbers::{AttributeType, EncrId, IntegId, KeId, PrfId, ProtocolId, TransformType};
+use crate::message::payload::{WireSpi, sa};
 
 mod parse;
 mod select;
@@ -64,11 +66,36 @@ impl Proposal {
         texts.iter().flat_map(|text| parse::parse(protocol, text).expect("the defaults are legal")).collect()
     }
 
-    /// From the transforms of a wire proposal, in their order.
+    /// From a decoded proposal; `None` if it is for neither IKE nor ESP.
     ///
-    /// A transform with an attribute other than Key Length must be left out (RFC 7296 §3.3.6).
-    pub fn from_transforms(protocol: Protocol, transforms: impl IntoIterator<Item = Transform>) -> Self {
-        Self { protocol, transforms: transforms.into_iter().collect() }
+    /// Transforms with attributes that we do not understand are left out (RFC 7296 §3.3.6).
+    pub fn from_wire(wire: &sa::Proposal<'_>) -> Option<Self> {
+        let protocol = match wire.protocol {
+            ProtocolId::IKE => Protocol::Ike,
+            ProtocolId::ESP => Protocol::Esp,
+            _ => return None,
+        };
+        let understood = wire.transforms.iter().filter(|transform| transform.is_understood());
+        let transforms = understood.map(|t| Transform { kind: t.kind, id: t.id, key_bits: t.key_bits() }).collect();
+        Some(Self { protocol, transforms })
+    }
+
+    /// As proposal `number` of an SA payload, with our SPI.
+    pub fn to_wire<'a>(&self, number: u8, spi: WireSpi<'a>) -> sa::Proposal<'a> {
+        let transform = |t: &Transform| sa::Transform {
+            kind: t.kind,
+            id: t.id,
+            attributes: t
+                .key_bits
+                .map(|bits| sa::Attribute::Short(AttributeType::KEY_LENGTH, bits))
+                .into_iter()
+                .collect(),
+        };
+        let protocol = match self.protocol {
+            Protocol::Ike => ProtocolId::IKE,
+            Protocol::Esp => ProtocolId::ESP,
+        };
+        sa::Proposal { number, protocol, spi, transforms: self.transforms.iter().map(transform).collect() }
     }
 
     /// IKE or ESP.
@@ -82,25 +109,25 @@ impl Proposal {
     }
 
     /// The transforms of one type, the most wanted first.
-    pub fn of(&self, kind: u8) -> impl Iterator<Item = Transform> {
+    pub fn of(&self, kind: TransformType) -> impl Iterator<Item = Transform> {
         self.transforms.iter().copied().filter(move |transform| transform.kind == kind)
     }
 
     /// The key exchange methods that we know, the most wanted first.
     pub fn groups(&self) -> impl Iterator<Item = &'static Kex> {
-        self.of(kind::KE).filter_map(|transform| Kex::by_id(transform.id))
+        self.of(TransformType::KE).filter_map(|transform| Kex::by_id(transform.id))
     }
 
     /// Without key exchange methods, as for the Child SA of IKE_AUTH (RFC 7296 §1.2).
     #[must_use]
     pub fn without_groups(&self) -> Self {
-        let transforms = self.transforms.iter().copied().filter(|transform| transform.kind != kind::KE);
+        let transforms = self.transforms.iter().copied().filter(|transform| transform.kind != TransformType::KE);
         Self { protocol: self.protocol, transforms: transforms.collect() }
     }
 }
 
 impl fmt::Display for Proposal {
-    /// Configuration syntax, which [`Proposal::parse`] reads back; unknown transforms as `type/id/key-bits`.
+    /// Configuration syntax, which [`Proposal::parse`] reads back; transforms that we do not implement by their registered names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_transforms(f, &self.transforms)
     }
@@ -114,23 +141,24 @@ fn write_transforms(f: &mut fmt::Formatter<'_>, transforms: &[Transform]) -> fmt
     Ok(())
 }
 
-/// The keyword of `transform`, or a readable substitute for one that we do not implement.
+/// The keyword of `transform`, or its registered name if we do not implement it.
 fn describe(transform: Transform) -> String {
     if let Some(keyword) = registry::keyword(transform) {
         return keyword.to_owned();
     }
-    let kind = match transform.kind {
-        kind::ENCR => "encr",
-        kind::PRF => "prf",
-        kind::INTEG => "integ",
-        kind::KE => "ke",
-        kind::ESN => "esn",
-        _ => "type",
+    let id = transform.id;
+    let name = match transform.kind {
+        TransformType::ENCR => EncrId(id).short(),
+        TransformType::PRF => PrfId(id).short(),
+        TransformType::INTEG => IntegId(id).short(),
+        TransformType::KE => KeId(id).short(),
+        _ => None,
     };
-    match (transform.kind, transform.key_bits) {
-        (_, Some(bits)) => format!("{kind}({},{bits})", transform.id),
-        (1..=5, None) => format!("{kind}({})", transform.id),
-        (other, None) => format!("type{other}({})", transform.id),
+    match (name, transform.key_bits) {
+        (Some(name), Some(bits)) => format!("{name}_{bits}"),
+        (Some(name), None) => name.to_owned(),
+        (None, Some(bits)) => format!("{}({id},{bits})", transform.kind.0),
+        (None, None) => format!("{}({id})", transform.kind.0),
     }
 }
 
@@ -171,13 +199,13 @@ pub trait Suite: Sized {
 }
 
 /// ID of the one transform of `kind`; NONE (0) is as good as absent (RFC 7296 §3.3.2).
-fn id_of(transforms: &[Transform], kind: u8) -> Option<u16> {
+fn id_of(transforms: &[Transform], kind: TransformType) -> Option<u16> {
     transforms.iter().find(|transform| transform.kind == kind).map(|transform| transform.id).filter(|id| *id != 0)
 }
 
 fn encr_of(transforms: &[Transform]) -> Option<&'static Encr> {
-    let encr = transforms.iter().find(|transform| transform.kind == kind::ENCR)?;
-    Encr::find(encr.id, encr.key_bits, id_of(transforms, kind::INTEG))
+    let encr = transforms.iter().find(|transform| transform.kind == TransformType::ENCR)?;
+    Encr::find(encr.id, encr.key_bits, id_of(transforms, TransformType::INTEG))
 }
 
 impl Suite for IkeSuite {
@@ -186,8 +214,8 @@ impl Suite for IkeSuite {
     fn resolve(transforms: &[Transform]) -> Option<Self> {
         Some(Self {
             encr: encr_of(transforms)?,
-            prf: Prf::by_id(id_of(transforms, kind::PRF)?)?,
-            kex: Kex::by_id(id_of(transforms, kind::KE)?)?,
+            prf: Prf::by_id(id_of(transforms, TransformType::PRF)?)?,
+            kex: Kex::by_id(id_of(transforms, TransformType::KE)?)?,
         })
     }
 }
@@ -196,11 +224,11 @@ impl Suite for EspSuite {
     const PROTOCOL: Protocol = Protocol::Esp;
 
     fn resolve(transforms: &[Transform]) -> Option<Self> {
-        let kex = match id_of(transforms, kind::KE) {
+        let kex = match id_of(transforms, TransformType::KE) {
             Some(id) => Some(Kex::by_id(id)?),
             None => None,
         };
-        Some(Self { encr: encr_of(transforms)?, kex, esn: id_of(transforms, kind::ESN) == Some(1) })
+        Some(Self { encr: encr_of(transforms)?, kex, esn: id_of(transforms, TransformType::ESN) == Some(1) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{AuthError, Proof};
 use crate::identity::Identity;
+use crate::message::numbers::HashAlgorithm;
 
 /// A certificate, the chain above it, and its private key.
 pub struct Credential {
@@ -31,8 +32,8 @@ impl Credential {
         None
     }
 
-    /// Signs. `peer_hashes` are the numbers in the peer's SIGNATURE_HASH_ALGORITHMS, `None` if it sent none.
-    pub fn sign(&self, _signed_octets: &[u8], _peer_hashes: Option<&[u16]>) -> Result<Proof, AuthError> {
+    /// Signs. `peer_hashes` is the content of the peer's SIGNATURE_HASH_ALGORITHMS, `None` if it sent none.
+    pub fn sign(&self, _signed_octets: &[u8], _peer_hashes: Option<&[HashAlgorithm]>) -> Result<Proof, AuthError> {
         Err(AuthError::Rng)
     }
 }

@@ -12,6 +12,7 @@
 use cygnet_esp::Encr;
 
 use super::prf::Prf;
+use crate::message::IkeSpi;
 use crate::secret::Secret;
 
 /// Key lengths that a cipher asks of the schedule, octets.
@@ -63,10 +64,10 @@ impl SkeySeed {
 
     /// `{SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)`
     /// (RFC 7296 §2.14).
-    pub fn expand(self, lengths: KeyLengths, nonces: Nonces<'_>, spi_i: u64, spi_r: u64) -> IkeKeys {
+    pub fn expand(self, lengths: KeyLengths, nonces: Nonces<'_>, spi_i: IkeSpi, spi_r: IkeSpi) -> IkeKeys {
         let KeyLengths { encr, integ } = lengths;
         let n = self.prf.len;
-        let (spi_i, spi_r) = (spi_i.to_be_bytes(), spi_r.to_be_bytes());
+        let (spi_i, spi_r) = (spi_i.0.to_be_bytes(), spi_r.0.to_be_bytes());
         let seed: [&[u8]; 4] = [nonces.ni, nonces.nr, &spi_i, &spi_r];
         let all = self.prf.prf_plus(self.seed.expose(), &seed, 3 * n + 2 * integ + 2 * encr);
         let mut keys = Cut(all.expose());

@@ -4,26 +4,13 @@ use cygnet_esp::ENCR;
 
 use super::kex::KEX;
 use super::prf::PRF;
-
-/// Transform types (RFC 7296 §3.3.2).
-pub mod kind {
-    /// Encryption Algorithm.
-    pub const ENCR: u8 = 1;
-    /// Pseudorandom Function.
-    pub const PRF: u8 = 2;
-    /// Integrity Algorithm.
-    pub const INTEG: u8 = 3;
-    /// Key Exchange Method.
-    pub const KE: u8 = 4;
-    /// Extended Sequence Numbers.
-    pub const ESN: u8 = 5;
-}
+use crate::message::numbers::TransformType;
 
 /// A transform (RFC 7296 §3.3.2): type, ID, and the one attribute there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Transform {
-    /// Transform Type, one of [`kind`].
-    pub kind: u8,
+    /// Transform Type.
+    pub kind: TransformType,
     /// Transform ID.
     pub id: u16,
     /// Key Length attribute, bits.
@@ -32,18 +19,19 @@ pub struct Transform {
 
 impl Transform {
     /// A transform without attributes.
-    pub const fn new(kind: u8, id: u16) -> Self {
+    pub const fn new(kind: TransformType, id: u16) -> Self {
         Self { kind, id, key_bits: None }
     }
 }
 
 /// Every transform that can be negotiated, under the keyword of configuration; best known first within a type.
 pub fn transforms() -> impl Iterator<Item = (&'static str, Transform)> {
-    let encr = ENCR.iter().map(|row| (row.name, Transform { kind: kind::ENCR, id: row.id, key_bits: row.key_bits }));
-    let prf = PRF.iter().map(|row| (row.keyword, Transform::new(kind::PRF, row.id)));
-    let integ = ENCR.iter().filter_map(|row| Some((row.integ_name?, Transform::new(kind::INTEG, row.integ?))));
-    let ke = KEX.iter().map(|row| (row.keyword, Transform::new(kind::KE, row.id)));
-    let esn = [("esn", Transform::new(kind::ESN, 1)), ("noesn", Transform::new(kind::ESN, 0))];
+    let encr =
+        ENCR.iter().map(|row| (row.name, Transform { kind: TransformType::ENCR, id: row.id, key_bits: row.key_bits }));
+    let prf = PRF.iter().map(|row| (row.keyword, Transform::new(TransformType::PRF, row.id)));
+    let integ = ENCR.iter().filter_map(|row| Some((row.integ_name?, Transform::new(TransformType::INTEG, row.integ?))));
+    let ke = KEX.iter().map(|row| (row.keyword, Transform::new(TransformType::KE, row.id)));
+    let esn = [("esn", Transform::new(TransformType::ESN, 1)), ("noesn", Transform::new(TransformType::ESN, 0))];
     encr.chain(prf).chain(integ).chain(ke).chain(esn)
 }
 
@@ -70,7 +58,7 @@ pub fn keyword(transform: Transform) -> Option<&'static str> {
 }
 
 /// The keywords of one transform type, for messages and listings.
-pub fn keywords(kind: u8) -> Vec<&'static str> {
+pub fn keywords(kind: TransformType) -> Vec<&'static str> {
     let mut words: Vec<_> = transforms().filter(|(_, row)| row.kind == kind).map(|(keyword, _)| keyword).collect();
     let mut seen = std::collections::HashSet::new();
     words.retain(|word| seen.insert(*word));
@@ -87,6 +75,6 @@ mod tests {
             assert_eq!(by_keyword(word), Some(transform), "{word}");
             assert_eq!(keyword(transform), Some(word), "{word}");
         }
-        assert_eq!(keywords(kind::INTEG), ["sha256", "sha384", "sha512"]);
+        assert_eq!(keywords(TransformType::INTEG), ["sha256", "sha384", "sha512"]);
     }
 }

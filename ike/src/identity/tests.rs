@@ -27,10 +27,10 @@ fn nonsense_is_refused() {
         assert!(s.parse::<Identity>().is_err(), "{s}");
     }
     assert_eq!("XX=y".parse::<Identity>(), Err(IdentityError::UnknownAttribute("XX".into())));
-    assert!(Identity::from_wire(ID_FQDN, b"a\nb").is_err());
-    assert!(Identity::from_wire(ID_IPV4_ADDR, &[1, 2, 3]).is_err());
-    assert!(Identity::from_wire(ID_DER_ASN1_DN, &[0x30, 0]).is_err());
-    assert_eq!(Identity::from_wire(12, b"x"), Err(IdentityError::UnknownType(12)));
+    assert!(Identity::from_wire(IdType::FQDN, b"a\nb").is_err());
+    assert!(Identity::from_wire(IdType::IPV4_ADDR, &[1, 2, 3]).is_err());
+    assert!(Identity::from_wire(IdType::DER_ASN1_DN, &[0x30, 0]).is_err());
+    assert_eq!(Identity::from_wire(IdType::FC_NAME, b"x"), Err(IdentityError::UnknownType(IdType::FC_NAME)));
 }
 
 #[test]
@@ -100,7 +100,7 @@ proptest! {
 
     #[test]
     fn arbitrary_data_never_panics(kind in 0u8..13, data in proptest::collection::vec(any::<u8>(), 0..80)) {
-        if let Ok(identity) = Identity::from_wire(kind, &data) {
+        if let Ok(identity) = Identity::from_wire(IdType(kind), &data) {
             let _ = identity.to_string();
         }
     }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{Proposal, Protocol, Transform, kind};
+use super::{Proposal, Protocol, Transform};
 use crate::crypto::prf::PRF;
 use crate::crypto::registry;
+use crate::message::numbers::TransformType;
 
 /// Why a configured proposal is not legal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,19 +33,21 @@ impl fmt::Display for ProposalError {
             Self::UnknownWord(word) => write!(
                 f,
                 "unknown algorithm `{word}`; ciphers: {}; integrity: {}; PRFs: {}; key exchange: {}",
-                known(kind::ENCR),
-                known(kind::INTEG),
-                known(kind::PRF),
-                known(kind::KE)
+                known(TransformType::ENCR),
+                known(TransformType::INTEG),
+                known(TransformType::PRF),
+                known(TransformType::KE)
             ),
             Self::Weak(word) => write!(f, "`{word}` is too weak and not supported (RFC 8247, RFC 8221)"),
             Self::Misplaced(word) => write!(f, "`{word}` has no place in this kind of proposal"),
-            Self::NoCipher => write!(f, "no cipher; add one of {}", known(kind::ENCR)),
+            Self::NoCipher => write!(f, "no cipher; add one of {}", known(TransformType::ENCR)),
             Self::NoIntegrity(cipher) => {
-                write!(f, "`{cipher}` needs an integrity algorithm; add one of {}", known(kind::INTEG))
+                write!(f, "`{cipher}` needs an integrity algorithm; add one of {}", known(TransformType::INTEG))
             }
-            Self::NoPrf => write!(f, "an AEAD cipher needs a pseudorandom function; add one of {}", known(kind::PRF)),
-            Self::NoGroup => write!(f, "no key exchange method; add one of {}", known(kind::KE)),
+            Self::NoPrf => {
+                write!(f, "an AEAD cipher needs a pseudorandom function; add one of {}", known(TransformType::PRF))
+            }
+            Self::NoGroup => write!(f, "no key exchange method; add one of {}", known(TransformType::KE)),
         }
     }
 }
@@ -66,8 +69,8 @@ pub(super) fn parse(protocol: Protocol, text: &str) -> Result<Vec<Proposal>, Pro
             false => ProposalError::UnknownWord(word.to_owned()),
         })?;
         let foreign = match protocol {
-            Protocol::Ike => kind::ESN,
-            Protocol::Esp => kind::PRF,
+            Protocol::Ike => TransformType::ESN,
+            Protocol::Esp => TransformType::PRF,
         };
         if transform.kind == foreign {
             return Err(ProposalError::Misplaced(word.to_owned()));
@@ -76,11 +79,11 @@ pub(super) fn parse(protocol: Protocol, text: &str) -> Result<Vec<Proposal>, Pro
             transforms.push(transform);
         }
     }
-    let (aead, cbc): (Vec<_>, Vec<_>) = of(&transforms, kind::ENCR).partition(|cipher| is_aead(*cipher));
+    let (aead, cbc): (Vec<_>, Vec<_>) = of(&transforms, TransformType::ENCR).partition(|cipher| is_aead(*cipher));
     if aead.is_empty() && cbc.is_empty() {
         return Err(ProposalError::NoCipher);
     }
-    let integ: Vec<_> = of(&transforms, kind::INTEG).collect();
+    let integ: Vec<_> = of(&transforms, TransformType::INTEG).collect();
     if let (Some(cipher), true) = (cbc.first(), integ.is_empty()) {
         return Err(ProposalError::NoIntegrity(registry::keyword(*cipher).unwrap_or_default()));
     }
@@ -89,22 +92,22 @@ pub(super) fn parse(protocol: Protocol, text: &str) -> Result<Vec<Proposal>, Pro
     match protocol {
         Protocol::Ike => {
             rest.extend(prfs(&transforms)?);
-            rest.extend(of(&transforms, kind::KE));
-            if of(&rest, kind::KE).next().is_none() {
+            rest.extend(of(&transforms, TransformType::KE));
+            if of(&rest, TransformType::KE).next().is_none() {
                 return Err(ProposalError::NoGroup);
             }
         }
         Protocol::Esp => {
-            rest.extend(of(&transforms, kind::KE));
-            rest.extend(of(&transforms, kind::ESN));
+            rest.extend(of(&transforms, TransformType::KE));
+            rest.extend(of(&transforms, TransformType::ESN));
             // As strongSwan has it: without a word about them, no extended sequence numbers.
-            if of(&rest, kind::ESN).next().is_none() {
-                rest.push(Transform::new(kind::ESN, 0));
+            if of(&rest, TransformType::ESN).next().is_none() {
+                rest.push(Transform::new(TransformType::ESN, 0));
             }
         }
     }
     // The kind of cipher named first is the one wanted first.
-    let first_is_cbc = of(&transforms, kind::ENCR).next().is_some_and(|cipher| !is_aead(cipher));
+    let first_is_cbc = of(&transforms, TransformType::ENCR).next().is_some_and(|cipher| !is_aead(cipher));
     let mut proposals = Vec::new();
     for (ciphers, integ) in
         if first_is_cbc { [(cbc, &integ[..]), (aead, &[])] } else { [(aead, &[][..]), (cbc, &integ)] }
@@ -120,7 +123,7 @@ pub(super) fn parse(protocol: Protocol, text: &str) -> Result<Vec<Proposal>, Pro
     Ok(proposals)
 }
 
-fn of(transforms: &[Transform], kind: u8) -> impl Iterator<Item = Transform> {
+fn of(transforms: &[Transform], kind: TransformType) -> impl Iterator<Item = Transform> {
     transforms.iter().copied().filter(move |transform| transform.kind == kind)
 }
 
@@ -130,15 +133,15 @@ fn is_aead(cipher: Transform) -> bool {
 
 /// The PRFs named, or else those over the hashes of the integrity algorithms named (as strongSwan has it).
 fn prfs(transforms: &[Transform]) -> Result<Vec<Transform>, ProposalError> {
-    let named: Vec<_> = of(transforms, kind::PRF).collect();
+    let named: Vec<_> = of(transforms, TransformType::PRF).collect();
     if !named.is_empty() {
         return Ok(named);
     }
-    let derived: Vec<_> = of(transforms, kind::INTEG)
+    let derived: Vec<_> = of(transforms, TransformType::INTEG)
         .filter_map(|integ| {
             let hash = registry::keyword(integ)?;
             let row = PRF.iter().find(|row| row.keyword.strip_prefix("prf") == Some(hash))?;
-            Some(Transform::new(kind::PRF, row.id))
+            Some(Transform::new(TransformType::PRF, row.id))
         })
         .collect();
     if derived.is_empty() { Err(ProposalError::NoPrf) } else { Ok(derived) }

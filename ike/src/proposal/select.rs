@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{Proposal, Suite, Transform, kind, list};
+use super::{Proposal, Suite, Transform, list};
 use crate::crypto::kex::Kex;
+use crate::message::numbers::TransformType;
 
 /// NONE of the transform types that have it.
 const NONE: u16 = 0;
@@ -65,7 +66,7 @@ impl std::error::Error for NotOffered {}
 ///
 /// NO_PROPOSAL_CHOSEN, with what to tell the operator.
 pub fn select<S: Suite>(offered: &[Proposal], configured: &[Proposal]) -> Result<Chosen<S>, NoProposal> {
-    let mut nearest: Option<(u8, String)> = None;
+    let mut nearest: Option<(TransformType, String)> = None;
     for ours in configured {
         for (index, theirs) in offered.iter().enumerate() {
             if theirs.protocol != S::PROTOCOL || ours.protocol != S::PROTOCOL {
@@ -91,8 +92,9 @@ pub fn select<S: Suite>(offered: &[Proposal], configured: &[Proposal]) -> Result
 }
 
 /// One transform of every type in `theirs`, or the first type without a common one.
-fn combine(theirs: &Proposal, ours: &Proposal) -> Result<Vec<Transform>, u8> {
-    let mut kinds: Vec<u8> = theirs.transforms.iter().chain(&ours.transforms).map(|transform| transform.kind).collect();
+fn combine(theirs: &Proposal, ours: &Proposal) -> Result<Vec<Transform>, TransformType> {
+    let mut kinds: Vec<TransformType> =
+        theirs.transforms.iter().chain(&ours.transforms).map(|transform| transform.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let mut answer = Vec::with_capacity(kinds.len());
@@ -100,7 +102,9 @@ fn combine(theirs: &Proposal, ours: &Proposal) -> Result<Vec<Transform>, u8> {
         let mut wanted = ours.of(kind).peekable();
         let common = if wanted.peek().is_none() {
             // A type that we have no use for: fine if the peer can do without, too (RFC 7296 §3.3.6, RFC 5282 §8).
-            theirs.of(kind).find(|transform| transform.id == NONE && kind != kind::ENCR && kind != kind::PRF)
+            theirs
+                .of(kind)
+                .find(|transform| transform.id == NONE && kind != TransformType::ENCR && kind != TransformType::PRF)
         } else {
             wanted.find(|transform| theirs.of(kind).any(|offer| offer == *transform))
         };
@@ -109,13 +113,13 @@ fn combine(theirs: &Proposal, ours: &Proposal) -> Result<Vec<Transform>, u8> {
     Ok(answer)
 }
 
-fn difference(kind: u8, theirs: &Proposal, ours: &Proposal) -> String {
+fn difference(kind: TransformType, theirs: &Proposal, ours: &Proposal) -> String {
     let name = match kind {
-        kind::ENCR => "cipher",
-        kind::PRF => "pseudorandom function",
-        kind::INTEG => "integrity",
-        kind::KE => "key exchange",
-        kind::ESN => "extended sequence numbers",
+        TransformType::ENCR => "cipher",
+        TransformType::PRF => "pseudorandom function",
+        TransformType::INTEG => "integrity",
+        TransformType::KE => "key exchange",
+        TransformType::ESN => "extended sequence numbers",
         _ => "additional key exchange or unknown transform type",
     };
     let words = |proposal: &Proposal| match proposal.of(kind).map(super::describe).collect::<Vec<_>>() {
@@ -132,13 +136,13 @@ fn difference(kind: u8, theirs: &Proposal, ours: &Proposal) -> String {
 /// If the answer is not exactly one transform of each type offered, each among those offered (RFC 7296 §2.7).
 pub fn accept<S: Suite>(offered: &Proposal, answer: &Proposal) -> Result<S, NotOffered> {
     let refuse = || NotOffered { answer: answer.to_string(), offered: offered.to_string() };
-    let mut kinds: Vec<u8> = offered.transforms.iter().map(|transform| transform.kind).collect();
+    let mut kinds: Vec<TransformType> = offered.transforms.iter().map(|transform| transform.kind).collect();
     kinds.dedup();
     let complete = kinds.iter().all(|kind| answer.of(*kind).count() == 1);
     let legal = answer.transforms.iter().all(|transform| {
         offered.transforms.contains(transform)
             // "No integrity algorithm" may be spelled out beside an AEAD (RFC 5282 §8).
-            || *transform == Transform::new(kind::INTEG, NONE) && !kinds.contains(&kind::INTEG)
+            || *transform == Transform::new(TransformType::INTEG, NONE) && !kinds.contains(&TransformType::INTEG)
     });
     if answer.protocol != S::PROTOCOL || !complete || !legal {
         return Err(refuse());
