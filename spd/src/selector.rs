@@ -25,7 +25,8 @@ impl Selector {
             && self.remote.iter().any(|ts| matches(ts, flow.remote, flow.protocol, remote))
     }
 
-    /// What both have in common; `None` if that leaves a side empty.
+    /// What both have in common; `None` if that leaves a side empty. Each side is intersected for itself, as its TS
+    /// payload is: entries for ICMP types that have none in common are no match, even if the other direction has.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
         let both = Self { local: narrow(&self.local, &other.local), remote: narrow(&self.remote, &other.remote) };
         (!both.local.is_empty() && !both.remote.is_empty()).then_some(both)
