@@ -86,7 +86,8 @@ pub struct Connection {
     pub retransmit: Option<Retransmit>,
     /// Ask for UDP encapsulation even without a NAT.
     pub force_encap: bool,
-    /// Largest IKE datagram (IP payload, octets) before RFC 7383 fragmentation; `None` never fragments.
+    /// Largest IKE message, octets without UDP and IP headers, before it is fragmented (RFC 7383); `None` never
+    /// fragments.
     pub fragment_size: Option<usize>,
     /// While a `Start` child is down, wait between attempts; grows from the first to the second value.
     pub retry: (Duration, Duration),
