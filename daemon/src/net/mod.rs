@@ -1,0 +1,108 @@
+//! The outer network: UDP 500 and 4500, IP protocol 50, and the kernel's routes.
+//!
+//! [`Net`] is what the rest of the daemon sees. [`sockets`] is the real one, [`memory`] its twin for tests, for the
+//! demonstration without privileges, and for embeddings that bring their own transport. Routes, rules and link
+//! settings are in [`routing`].
+
+pub mod frames;
+pub mod memory;
+pub mod routing;
+pub mod sockets;
+pub mod wake;
+
+use std::io;
+use std::net::SocketAddr;
+
+pub use self::memory::{MemoryNet, Wire};
+pub use self::sockets::{Listen, Sockets};
+
+/// The way a datagram takes through the outer network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// The IKE port, normally 500: IKE without marker, never ESP.
+    Ike,
+    /// The NAT traversal port, normally 4500: ESP, or IKE behind four zero octets (RFC 3948 §2.2).
+    NatT,
+    /// IP protocol 50. Ports mean nothing here and are zero.
+    RawEsp,
+}
+
+/// A datagram that arrived, in a buffer that may be changed in place.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// UDP payload, or ESP packet from the SPI on.
+    pub bytes: &'a mut [u8],
+    /// How it came.
+    pub channel: Channel,
+    /// The address it was sent to.
+    pub local: SocketAddr,
+    /// The address it was sent from.
+    pub remote: SocketAddr,
+    /// ECN bits of the outer header.
+    pub ecn: u8,
+}
+
+/// Datagrams to one destination: a single one, or several of the same size behind each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// UDP payloads, or ESP packets from the SPI on.
+    pub contents: &'a [u8],
+    /// Size of each datagram in `contents`, octets; only the last may be smaller.
+    pub segment: usize,
+    /// Which way.
+    pub channel: Channel,
+    /// Source. An unspecified address lets the routing table choose; the port chooses the socket.
+    pub local: SocketAddr,
+    /// Destination.
+    pub remote: SocketAddr,
+    /// ECN bits of the outer header.
+    pub ecn: u8,
+}
+
+/// The outer network as the daemon sees it. Used by several threads at once.
+pub trait Net: Send + Sync {
+    /// Waits until datagrams arrive, hands each to `each`, and returns `true`; `false` once stopped.
+    ///
+    /// # Errors
+    /// When the sockets are unusable; errors about single datagrams are not reported.
+    fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool>;
+
+    /// Sends, waiting a short while for room.
+    ///
+    /// # Errors
+    /// As the network says: no route, no permission, too big, no room.
+    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()>;
+
+    /// How many datagrams one [`Outgoing`] may hold.
+    fn max_segments(&self, channel: Channel) -> usize;
+
+    /// Makes every present and future [`receive`](Net::receive) return `false`.
+    fn stop(&self);
+}
+
+/// Receive buffers of one thread: room for [`quinn_udp::BATCH_SIZE`] coalesced reads.
+#[derive(Debug)]
+pub struct Buffers {
+    storage: Box<[u8]>,
+}
+
+impl Buffers {
+    /// Largest UDP payload, and so the largest coalesced read.
+    const EACH: usize = 65_535;
+
+    /// Allocates them, once per thread.
+    pub fn new() -> Self {
+        Self { storage: vec![0; Self::EACH * quinn_udp::BATCH_SIZE].into_boxed_slice() }
+    }
+
+    /// The buffers, [`quinn_udp::BATCH_SIZE`] of them.
+    fn each(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.storage.chunks_exact_mut(Self::EACH)
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,82 @@
+//! Waiting on file descriptors, and being woken up for good.
+
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A stop signal that threads blocked in [`wait`] notice. Once raised it stays: nobody drains the pipe.
+#[derive(Debug)]
+pub struct Wake {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Wake {
+    /// # Errors
+    /// When the process has no file descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Wakes everyone, now and later.
+    pub fn raise(&self) {
+        let _ = (&self.writer).write(&[1]);
+    }
+}
+
+/// How many descriptors [`wait`] takes.
+pub const MAX_WAIT: usize = 31;
+
+/// Blocks until one of `fds` (at most [`MAX_WAIT`]) is readable. Returns a bit per descriptor, or `None` if `wake`
+/// was raised.
+///
+/// # Errors
+/// As `poll(2)`, interruptions excepted.
+pub fn wait<'a>(wake: &'a Wake, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Option<u32>> {
+    let stop = wake.reader.as_fd();
+    let mut set: [PollFd<'_>; MAX_WAIT + 1] = std::array::from_fn(|_| PollFd::new(stop, PollFlags::POLLIN));
+    let mut count = 1;
+    for (slot, fd) in set.iter_mut().skip(1).zip(fds) {
+        *slot = PollFd::new(fd, PollFlags::POLLIN);
+        count += 1;
+    }
+    let Some(set) = set.get_mut(..count) else { return Ok(None) };
+    loop {
+        match poll(set, PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+    let mut bits = set.iter().map(ready);
+    if bits.next() == Some(true) {
+        return Ok(None);
+    }
+    Ok(Some(bits.enumerate().fold(0, |mask, (bit, ready)| mask | (u32::from(ready) << bit))))
+}
+
+/// Blocks until `fd` takes more, at most `milliseconds`.
+pub fn wait_writable(fd: BorrowedFd<'_>, milliseconds: u8) {
+    let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::from(milliseconds));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_is_a_bit_per_descriptor_and_stop_wins() {
+        let wake = Wake::new().expect("pipe");
+        let (a, _keep) = io::pipe().expect("pipe");
+        let (b, mut feed) = io::pipe().expect("pipe");
+        feed.write_all(b"x").expect("room in a fresh pipe");
+        assert_eq!(wait(&wake, [a.as_fd(), b.as_fd()].into_iter()).expect("poll"), Some(0b10));
+        wake.raise();
+        assert_eq!(wait(&wake, [a.as_fd(), b.as_fd()].into_iter()).expect("poll"), None);
+        assert_eq!(wait(&wake, std::iter::empty()).expect("poll"), None, "once raised, always raised");
+    }
+}

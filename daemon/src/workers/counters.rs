@@ -1,0 +1,176 @@
+//! Where every packet ends: one counter per fate, and a packet in exactly one of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! fates {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every fate, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The counter's name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($prefix, $text),)+
+                }
+            }
+        }
+    };
+}
+
+fates! {
+    /// What became of a packet from the TUN device.
+    Outbound, "outbound." {
+        /// Sealed and handed to the outer network.
+        Sealed = "sealed",
+        /// Not an IP packet that a policy can judge.
+        Unreadable = "unreadable",
+        /// Policy says DISCARD, or no policy matches (RFC 4301 §4.4.1).
+        Discarded = "discarded",
+        /// Policy says BYPASS, but the packet was routed into the tunnel: it has no other way from here.
+        Bypass = "bypass",
+        /// Policy says PROTECT, and no SA is there yet: one is being asked for (RFC 4301 §5.1).
+        NoSa = "no_sa",
+        /// The SA has no sequence number left (RFC 4303 §3.3.3).
+        Exhausted = "exhausted",
+        /// Too long to be sealed.
+        TooBig = "too_big",
+        /// The outer network did not take it.
+        Unsent = "unsent",
+    }
+}
+
+fates! {
+    /// What became of a datagram from the outer network.
+    Inbound, "inbound." {
+        /// Opened, checked and handed to the TUN device.
+        Delivered = "delivered",
+        /// An IKE message, handed to the endpoint.
+        Ike = "ike",
+        /// An IKE message too many.
+        IkeOverflow = "ike_overflow",
+        /// A NAT keepalive (RFC 3948 §2.3).
+        Keepalive = "keepalive",
+        /// Neither ESP nor IKE.
+        Malformed = "malformed",
+        /// No SA has this SPI.
+        UnknownSpi = "unknown_spi",
+        /// Not a packet that the SA can open.
+        BadEsp = "bad_esp",
+        /// Left of the anti-replay window, or received before (RFC 4303 §3.4.3).
+        Replayed = "replayed",
+        /// The integrity check failed (RFC 4303 §3.4.4).
+        Forged = "forged",
+        /// A dummy packet (RFC 4303 §2.6).
+        Dummy = "dummy",
+        /// The payload is not the IP packet that its next header says.
+        BadPayload = "bad_payload",
+        /// Outside the SA's selectors (RFC 4301 §5.2).
+        Selector = "selector",
+        /// Congestion marked on a packet that can't say so (RFC 6040 §4.2).
+        Congestion = "congestion",
+        /// The TUN device did not take it.
+        Undelivered = "undelivered",
+    }
+}
+
+/// The counters of one direction.
+#[derive(Debug)]
+struct Row<const N: usize> {
+    seen: AtomicU64,
+    fates: [AtomicU64; N],
+}
+
+impl<const N: usize> Row<N> {
+    const fn new() -> Self {
+        Self { seen: AtomicU64::new(0), fates: [const { AtomicU64::new(0) }; N] }
+    }
+}
+
+/// Packets by fate, over all workers.
+#[derive(Debug)]
+pub struct Counters {
+    outbound: Row<{ Outbound::ALL.len() }>,
+    inbound: Row<{ Inbound::ALL.len() }>,
+}
+
+impl Counters {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self { outbound: Row::new(), inbound: Row::new() }
+    }
+
+    pub(super) fn saw_outbound(&self, packets: u64) {
+        self.outbound.seen.fetch_add(packets, Ordering::Relaxed);
+    }
+
+    pub(super) fn saw_inbound(&self, packets: u64) {
+        self.inbound.seen.fetch_add(packets, Ordering::Relaxed);
+    }
+
+    pub(super) fn outbound(&self, fate: Outbound, packets: u64) {
+        self.outbound.fates[fate as usize].fetch_add(packets, Ordering::Relaxed);
+    }
+
+    pub(super) fn inbound(&self, fate: Inbound, packets: u64) {
+        self.inbound.fates[fate as usize].fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// Packets from the TUN device that ended so.
+    pub fn outbound_total(&self, fate: Outbound) -> u64 {
+        self.outbound.fates[fate as usize].load(Ordering::Relaxed)
+    }
+
+    /// Datagrams from the outer network that ended so.
+    pub fn inbound_total(&self, fate: Inbound) -> u64 {
+        self.inbound.fates[fate as usize].load(Ordering::Relaxed)
+    }
+
+    /// Every counter with its name, the numbers of packets seen first in each direction.
+    pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut all = vec![("outbound.seen", load(&self.outbound.seen))];
+        all.extend(Outbound::ALL.iter().map(|&fate| (fate.name(), self.outbound_total(fate))));
+        all.push(("inbound.seen", load(&self.inbound.seen)));
+        all.extend(Inbound::ALL.iter().map(|&fate| (fate.name(), self.inbound_total(fate))));
+        all
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<cygnet_sad::InboundDrop> for Inbound {
+    fn from(drop: cygnet_sad::InboundDrop) -> Self {
+        use cygnet_sad::InboundDrop as D;
+        match drop {
+            D::Malformed | D::Padding => Self::BadEsp,
+            D::Old | D::Replayed => Self::Replayed,
+            D::Forged => Self::Forged,
+            D::Dummy => Self::Dummy,
+            D::Payload => Self::BadPayload,
+            D::Selector => Self::Selector,
+            D::Congestion => Self::Congestion,
+        }
+    }
+}
+
+impl From<cygnet_sad::OutboundDrop> for Outbound {
+    fn from(drop: cygnet_sad::OutboundDrop) -> Self {
+        use cygnet_sad::OutboundDrop as D;
+        match drop {
+            D::Exhausted => Self::Exhausted,
+            D::TooBig | D::NoRoom | D::HopLimit => Self::TooBig,
+            D::Send => Self::Unsent,
+        }
+    }
+}

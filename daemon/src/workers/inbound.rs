@@ -1,0 +1,188 @@
+//! UDP batch → classify → sad → open in place → selector check → TUN (RFC 4301 §5.2, RFC 4303 §3.4).
+
+use std::borrow::{Borrow, BorrowMut};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cygnet_esp::tunnel::{DecapsulateError, Ecn, decapsulate};
+use cygnet_esp::udp::{Class, NON_ESP_MARKER, classify};
+use cygnet_esp::{NextHeader, PacketBuf, Spi};
+use cygnet_ike::Path;
+use cygnet_sad::{InboundDrop, InboundSa};
+use cygnet_spd::{Direction, Flow};
+use tokio::sync::mpsc;
+
+use super::counters::Inbound as Fate;
+use super::{BATCH, DataPath, Datagram};
+use crate::net::{Buffers, Channel, Received};
+
+/// Largest ESP packet: a whole UDP datagram.
+const MAX_PACKET: usize = 65_535;
+
+/// A worker from the outer network to TUN.
+#[derive(Debug)]
+pub struct InboundWorker {
+    buffers: Buffers,
+    batch: Batch,
+}
+
+/// Everything but the receive buffers, which are borrowed while a batch is filled.
+#[derive(Debug)]
+struct Batch {
+    path: Arc<DataPath>,
+    ike: mpsc::Sender<Datagram>,
+    /// The free list: those before `filled` hold the current batch.
+    slots: Vec<Slot>,
+    filled: usize,
+}
+
+/// An ESP packet.
+#[derive(Debug)]
+struct Slot {
+    packet: PacketBuf,
+    spi: Spi,
+    /// Position in the batch: packets of an SA keep their order.
+    position: usize,
+    /// ECN of the outer header.
+    ecn: u8,
+}
+
+impl Borrow<PacketBuf> for Slot {
+    fn borrow(&self) -> &PacketBuf {
+        &self.packet
+    }
+}
+
+impl BorrowMut<PacketBuf> for Slot {
+    fn borrow_mut(&mut self) -> &mut PacketBuf {
+        &mut self.packet
+    }
+}
+
+impl InboundWorker {
+    /// A worker with buffers of its own. IKE messages go to `ike`.
+    pub fn new(path: Arc<DataPath>, ike: mpsc::Sender<Datagram>) -> Self {
+        let slot = |_| Slot { packet: PacketBuf::new(MAX_PACKET, 0), spi: Spi(0), position: 0, ecn: 0 };
+        let slots = (0..BATCH).map(slot).collect();
+        Self { buffers: Buffers::new(), batch: Batch { path, ike, slots, filled: 0 } }
+    }
+
+    /// Works until the network is stopped.
+    ///
+    /// # Errors
+    /// When the sockets are unusable.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.batch()? {}
+        Ok(())
+    }
+
+    /// Waits for datagrams and works on those that came. `false` once the network is stopped.
+    ///
+    /// # Errors
+    /// When the sockets are unusable.
+    pub fn batch(&mut self) -> io::Result<bool> {
+        let Self { buffers, batch } = self;
+        let net = Arc::clone(&batch.path.net);
+        let more = net.receive(buffers, &mut |received| batch.take(received))?;
+        batch.open();
+        Ok(more)
+    }
+}
+
+impl Batch {
+    /// Tells ESP from the rest, and keeps it.
+    fn take(&mut self, received: Received<'_>) {
+        self.path.counters.saw_inbound(1);
+        let Received { ref bytes, channel, .. } = received;
+        let fate = match channel {
+            Channel::Ike => self.hand_over(&received, false),
+            Channel::RawEsp => return self.keep(bytes, received.ecn),
+            Channel::NatT => match classify(bytes) {
+                Class::Esp => return self.keep(bytes, received.ecn),
+                Class::Ike => self.hand_over(&received, true),
+                Class::Keepalive => Fate::Keepalive,
+                Class::Malformed => Fate::Malformed,
+            },
+        };
+        self.path.counters.inbound(fate, 1);
+    }
+
+    /// Gives an IKE message to the driver.
+    fn hand_over(&self, received: &Received<'_>, marker: bool) -> Fate {
+        let skip = if marker { NON_ESP_MARKER.len() } else { 0 };
+        let Some(bytes) = received.bytes.get(skip..) else { return Fate::Malformed };
+        let path = Path { local: received.local, remote: received.remote, marker };
+        match self.ike.try_send(Datagram { path, bytes: bytes.to_vec() }) {
+            Ok(()) => Fate::Ike,
+            Err(_) => Fate::IkeOverflow,
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8], ecn: u8) {
+        if self.filled == self.slots.len() {
+            self.open();
+        }
+        let position = self.filled;
+        let Some(slot) = self.slots.get_mut(position) else { return };
+        slot.packet.reset(0);
+        let kept = slot.packet.extend(bytes).is_ok();
+        match Spi::of_packet(bytes).filter(|_| kept) {
+            Some(spi) => {
+                (slot.spi, slot.position, slot.ecn) = (spi, position, ecn);
+                self.filled += 1;
+            }
+            None => self.path.counters.inbound(Fate::Malformed, 1),
+        }
+    }
+
+    /// Opens and delivers the batch, SA by SA.
+    fn open(&mut self) {
+        let path = &*self.path;
+        let tables = path.sad.snapshot();
+        let batch = self.slots.get_mut(..self.filled).unwrap_or_default();
+        self.filled = 0;
+        batch.sort_unstable_by_key(|slot| (slot.spi, slot.position));
+        for run in batch.chunk_by_mut(|a, b| a.spi == b.spi) {
+            let sa = run.first().and_then(|slot| tables.inbound(slot.spi));
+            match sa {
+                Some(sa) => open_and_deliver(path, sa, run),
+                None => path.counters.inbound(Fate::UnknownSpi, run.len() as u64),
+            }
+        }
+    }
+}
+
+fn open_and_deliver(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
+    let (mut packets, mut octets) = (0, 0);
+    sa.esp().open_batch(run, |_, slot, opened| {
+        let next = opened.map_err(InboundDrop::from);
+        match next.and_then(|next| admit(sa, &mut slot.packet, next, Ecn::from_traffic_class(slot.ecn))) {
+            Ok(()) => {
+                packets += 1;
+                octets += slot.packet.len() as u64;
+                let delivered = path.tun.write(slot.packet.data()).is_ok();
+                path.counters.inbound(if delivered { Fate::Delivered } else { Fate::Undelivered }, 1);
+            }
+            Err(reason) => {
+                sa.count_drop(reason, 1);
+                path.counters.inbound(reason.into(), 1);
+            }
+        }
+    });
+    path.tell(sa.pair(), sa.count(Instant::now(), packets, octets));
+}
+
+/// What stands between an opened packet and the inner network: it is an IP packet that the SA may carry, with the
+/// congestion its outer header met.
+fn admit(sa: &InboundSa, packet: &mut PacketBuf, next: NextHeader, outer: Ecn) -> Result<(), InboundDrop> {
+    if next == NextHeader::NONE {
+        return Err(InboundDrop::Dummy);
+    }
+    decapsulate(packet, next, outer).map_err(|error| match error {
+        DecapsulateError::NotIp | DecapsulateError::Malformed => InboundDrop::Payload,
+        DecapsulateError::Ecn => InboundDrop::Congestion,
+    })?;
+    let flow = Flow::parse(packet.data(), Direction::Inbound).map_err(|_| InboundDrop::Payload)?;
+    if sa.selector().contains(&flow) { Ok(()) } else { Err(InboundDrop::Selector) }
+}

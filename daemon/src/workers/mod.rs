@@ -1,0 +1,159 @@
+//! The data path, on threads of its own.
+//!
+//! ```text
+//! outbound:  TUN batch ─► Flow::parse ─► spd ─► sad ─► reserve ─► seal in place ─► UDP batch
+//! inbound:   UDP batch ─► classify ─► sad ─► open in place ─► selector check ─► TUN
+//!                            └► IKE ─► driver
+//! ```
+//!
+//! Each worker owns its packet buffers for ever: they are filled, worked on in place, emptied and filled again, and
+//! nothing is allocated per packet. Per batch there is one snapshot of the SAD, and per SA in it one reservation of
+//! sequence numbers or two short locks of the replay window. Every packet ends in exactly one of [`Counters`].
+//!
+//! TTL: the kernel forwards a packet into the TUN device, and forwards what comes out of it, and takes a hop off each
+//! time. That is the decrement of RFC 4301 §5.1.2; the workers do not repeat it.
+
+mod counters;
+mod inbound;
+mod outbound;
+mod signals;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use arc_swap::ArcSwap;
+use cygnet_ike::Path;
+use cygnet_sad::{Pair, PairId, Sad, Usage};
+use cygnet_spd::Policies;
+use tokio::sync::mpsc;
+
+pub use self::counters::{Counters, Inbound, Outbound};
+pub use self::inbound::InboundWorker;
+pub use self::outbound::OutboundWorker;
+pub use self::signals::{Signal, Signals};
+
+use crate::net::Net;
+use crate::tun::Tun;
+
+/// Packets worked on together.
+pub const BATCH: usize = 64;
+
+/// What the workers of both directions and the driver share.
+pub struct DataPath {
+    /// The outer network.
+    pub net: Arc<dyn Net>,
+    /// The inner network.
+    pub tun: Arc<dyn Tun>,
+    /// The SAs. The driver writes, the workers read.
+    pub sad: Sad,
+    /// The policies.
+    pub policies: ArcSwap<Policies>,
+    /// Where every packet ended.
+    pub counters: Counters,
+    /// What IKE must know.
+    pub signals: Signals,
+    /// Largest packet from the TUN device, octets.
+    pub mtu: usize,
+}
+
+impl DataPath {
+    /// A data path without SAs.
+    pub fn new(net: Arc<dyn Net>, tun: Arc<dyn Tun>, policies: Policies, mtu: usize) -> Arc<Self> {
+        Arc::new(Self {
+            net,
+            tun,
+            sad: Sad::new(),
+            policies: ArcSwap::from_pointee(policies),
+            counters: Counters::new(),
+            signals: Signals::new(),
+            mtu,
+        })
+    }
+
+    /// Passes on what a batch set off. What finds no room is told again by the next traffic.
+    fn tell(&self, pair: &Pair, usage: Usage) {
+        if usage.is_nothing() {
+            return;
+        }
+        let raise = |told: bool, signal: fn(PairId) -> Signal| told && !self.signals.raise(signal(pair.id()));
+        let lost = Usage {
+            activated: raise(usage.activated, Signal::Used),
+            soft: raise(usage.soft, Signal::Soft),
+            hard: raise(usage.hard, Signal::Hard),
+        };
+        if !lost.is_nothing() {
+            pair.tell_again(lost);
+        }
+    }
+}
+
+impl std::fmt::Debug for DataPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataPath").field("tun", &self.tun.name()).finish_non_exhaustive()
+    }
+}
+
+/// An IKE message that arrived, marker removed.
+#[derive(Debug)]
+pub struct Datagram {
+    /// How it came.
+    pub path: Path,
+    /// From the IKE header on.
+    pub bytes: Vec<u8>,
+}
+
+/// The running threads of a data path.
+#[derive(Debug)]
+pub struct Threads {
+    path: Arc<DataPath>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts `workers` threads in each direction. IKE messages go to `ike`, and are dropped when it is full.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn spawn(path: &Arc<DataPath>, workers: usize, ike: &mpsc::Sender<Datagram>) -> io::Result<Self> {
+        // Stops those already started if a later one fails.
+        let mut all = Self { path: Arc::clone(path), threads: Vec::new() };
+        for n in 0..workers.max(1) {
+            let mut worker = OutboundWorker::new(Arc::clone(path));
+            let run = move || report("outbound", worker.run());
+            all.threads.push(thread::Builder::new().name(format!("cygnet-out-{n}")).spawn(run)?);
+            let mut worker = InboundWorker::new(Arc::clone(path), ike.clone());
+            let run = move || report("inbound", worker.run());
+            all.threads.push(thread::Builder::new().name(format!("cygnet-in-{n}")).spawn(run)?);
+        }
+        Ok(all)
+    }
+
+    /// Stops the threads and waits for them to finish their batch.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        self.path.net.stop();
+        self.path.tun.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+fn report(direction: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!("the {direction} worker stopped: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

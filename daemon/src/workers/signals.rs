@@ -1,0 +1,110 @@
+//! What the data path tells IKE: bounded, coalescing, never blocking a packet.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use cygnet_sad::PairId;
+use cygnet_spd::{Flow, PolicyId};
+use tokio::sync::Notify;
+
+/// Something IKE must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// A packet met a PROTECT policy without SA (RFC 4301 §5.1). One per policy is kept.
+    Acquire(PolicyId, Flow),
+    /// First traffic on a new inbound SA (RFC 7296 §2.8).
+    Used(PairId),
+    /// A soft limit was reached: rekey.
+    Soft(PairId),
+    /// A hard limit was reached: delete.
+    Hard(PairId),
+}
+
+impl Signal {
+    /// Whether telling `other` after `self` would say nothing new.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Acquire(a, _), Self::Acquire(b, _)) => a == b,
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// Signals that may wait for the driver.
+const CAPACITY: usize = 256;
+
+/// The way from the workers to the driver.
+#[derive(Debug)]
+pub struct Signals {
+    pending: Mutex<Vec<Signal>>,
+    notify: Notify,
+    dropped: AtomicU64,
+}
+
+impl Signals {
+    /// Nothing pending.
+    pub fn new() -> Self {
+        Self { pending: Mutex::new(Vec::with_capacity(CAPACITY)), notify: Notify::new(), dropped: AtomicU64::new(0) }
+    }
+
+    /// Leaves `signal` for the driver. `false` if there is no room: it is dropped and counted.
+    pub fn raise(&self, signal: Signal) -> bool {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.iter().any(|waiting| waiting.covers(&signal)) {
+            return true;
+        }
+        if pending.len() == CAPACITY {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        pending.push(signal);
+        drop(pending);
+        self.notify.notify_one();
+        true
+    }
+
+    /// Resolves when there may be something to [`take`](Self::take).
+    pub async fn raised(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Moves everything that waits to the end of `into`.
+    pub fn take(&self, into: &mut Vec<Signal>) {
+        into.append(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Signals lost to a full queue.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_coalesce_and_overflow_is_counted() {
+        let signals = Signals::new();
+        for _ in 0..3 {
+            assert!(signals.raise(Signal::Used(PairId(1))));
+        }
+        for id in 2..=CAPACITY as u64 {
+            assert!(signals.raise(Signal::Soft(PairId(id))));
+        }
+        assert!(!signals.raise(Signal::Hard(PairId(1))));
+        assert!(signals.raise(Signal::Used(PairId(1))), "already waiting");
+        assert_eq!(signals.dropped(), 1);
+        let mut taken = Vec::new();
+        signals.take(&mut taken);
+        assert_eq!(taken.len(), CAPACITY);
+        assert_eq!(taken.first(), Some(&Signal::Used(PairId(1))));
+        assert!(signals.raise(Signal::Hard(PairId(1))));
+    }
+}
