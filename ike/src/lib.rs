@@ -24,6 +24,8 @@ pub mod config;
 pub mod crypto;
 pub mod endpoint;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod identity;
 pub mod limits;
 pub mod message;

@@ -165,7 +165,7 @@ impl Opener {
 }
 
 /// The content before the padding, whose length is the last octet (RFC 7296 §3.14). Padding may hold anything.
-fn without_padding(plain: &[u8]) -> Result<&[u8], DecodeError> {
+pub(super) fn without_padding(plain: &[u8]) -> Result<&[u8], DecodeError> {
     let (&padding, rest) = plain.split_last().ok_or(DecodeError::Padding)?;
     let len = rest.len().checked_sub(usize::from(padding)).ok_or(DecodeError::Padding)?;
     rest.get(..len).ok_or(DecodeError::Padding)

@@ -94,6 +94,12 @@ impl Sealer {
             .collect()
     }
 
+    /// Continues with this counter value.
+    #[cfg(test)]
+    pub(super) fn skip_to(&mut self, counter: u64) {
+        self.counter = Some(counter);
+    }
+
     /// What surrounds the content of a message, without padding. `numbers` is 0 for SK.
     fn overhead(&self, numbers: usize) -> usize {
         [usize::from(GENERIC_LEN), numbers, self.encr.iv_len, PAD_LENGTH_LEN, self.encr.icv_len]
@@ -151,7 +157,13 @@ impl Sealer {
     }
 
     /// Fills in IV and ICV and encrypts what is between them.
-    fn encrypt(&self, octets: &mut [u8], iv_at: usize, body_at: usize, counter: u64) -> Result<(), CipherError> {
+    pub(super) fn encrypt(
+        &self,
+        octets: &mut [u8],
+        iv_at: usize,
+        body_at: usize,
+        counter: u64,
+    ) -> Result<(), CipherError> {
         let icv_at = octets.len().saturating_sub(self.encr.icv_len);
         let (rest, icv) = octets.split_at_mut_checked(icv_at).ok_or(CipherError::Length)?;
         let (rest, body) = rest.split_at_mut_checked(body_at).ok_or(CipherError::Length)?;
