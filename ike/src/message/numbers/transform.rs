@@ -6,11 +6,11 @@ registry! {
     /// What a transform is about (RFC 7296 §3.3.2; RFC 9370 for the additional key exchanges).
     TransformType(u8)
     ENCR = 1 "Encryption Algorithm (ENCR)";
-    PRF = 2 "Pseudorandom Function (PRF)";
+    PRF = 2 "Pseudo-random Function (PRF)";
     INTEG = 3 "Integrity Algorithm (INTEG)";
     KE = 4 "Key Exchange Method (KE)";
-    /// Called "Sequence Numbers (SN)" since RFC 9827.
-    ESN = 5 "Extended Sequence Numbers (ESN)";
+    /// Called "Extended Sequence Numbers (ESN)" before RFC 9827.
+    ESN = 5 "Sequence Numbers (SN)";
     ADDKE1 = 6 "Additional Key Exchange 1 (ADDKE1)";
     ADDKE2 = 7 "Additional Key Exchange 2 (ADDKE2)";
     ADDKE3 = 8 "Additional Key Exchange 3 (ADDKE3)";
@@ -134,16 +134,20 @@ registry! {
 registry! {
     /// A Transform Type 5 identifier: extended sequence numbers or not (RFC 4303 §2.2.1).
     EsnId(u16)
-    NO = 0 "No Extended Sequence Numbers";
-    YES = 1 "Extended Sequence Numbers";
-    /// RFC 9827.
-    UNSPECIFIED = 2 "Partially Transmitted 64-bit Sequential Numbers (unspecified)";
+    /// "No Extended Sequence Numbers" before RFC 9827.
+    NO = 0 "32-bit Sequential Numbers";
+    /// "Extended Sequence Numbers" before RFC 9827.
+    YES = 1 "Partially Transmitted 64-bit Sequential Numbers";
+    /// RFC 9838.
+    UNSPECIFIED = 2 "32-bit Unspecified Numbers";
 }
 
 registry! {
     /// A transform attribute (RFC 7296 §3.3.5).
     AttributeType(u16)
     KEY_LENGTH = 14 "Key Length (in bits)";
+    /// RFC 9838.
+    SIGNATURE_ALGORITHM = 18 "Signature Algorithm Identifier";
 }
 
 impl EncrId {
@@ -198,6 +202,17 @@ impl KeId {
             Self::ML_KEM_1024 => "ML_KEM_1024",
             other => return other.name(),
         })
+    }
+}
+
+impl EsnId {
+    /// As strongSwan's status writes it: `NO_EXT_SEQ`, `EXT_SEQ`.
+    pub fn short(self) -> Option<&'static str> {
+        match self {
+            Self::NO => Some("NO_EXT_SEQ"),
+            Self::YES => Some("EXT_SEQ"),
+            _ => None,
+        }
     }
 }
 
