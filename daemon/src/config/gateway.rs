@@ -1,0 +1,155 @@
+//! `[gateway]`: what belongs to this host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cygnet_ike::config::Retransmit;
+
+use super::reader::Section;
+
+/// Where the daemon listens when nothing else is configured.
+pub const DEFAULT_CONTROL: &str = "/run/cygnet/vici.sock";
+
+/// What belongs to this host, not to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Outer addresses to bind.
+    pub listen: Vec<IpAddr>,
+    /// UDP port of plain IKE.
+    pub ike_port: u16,
+    /// UDP port of NAT traversal (RFC 3948).
+    pub nat_port: u16,
+    /// Open sockets for IP protocol 50; if not, ESP in UDP is always negotiated.
+    pub raw_esp: bool,
+    /// Path of the control socket.
+    pub control: PathBuf,
+    /// Permission bits of the control socket.
+    pub control_mode: u32,
+    /// Directory for the key log, if session keys are to be written.
+    pub key_log: Option<PathBuf>,
+    /// Name of the TUN device.
+    pub tun: String,
+    /// MTU of the TUN device, octets.
+    pub mtu: u16,
+    /// Routing table for protected networks.
+    pub route_table: u32,
+    /// Mark of our own sockets, whose packets never take that table.
+    pub fwmark: u32,
+    /// Threads of the data path.
+    pub workers: usize,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            ike_port: 500,
+            nat_port: 4500,
+            raw_esp: false,
+            control: DEFAULT_CONTROL.into(),
+            control_mode: 0o660,
+            key_log: None,
+            tun: "cygnet0".to_owned(),
+            mtu: 1400,
+            route_table: 7296,
+            fwmark: 0x7296,
+            workers: 1,
+        }
+    }
+}
+
+/// Reads `[gateway]`. The IKE configuration has no connections yet.
+pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
+    let mut gateway = Gateway::default();
+    let mut ike = cygnet_ike::Config {
+        connections: Vec::new(),
+        retransmit: Retransmit::default(),
+        cookie_threshold: 32,
+        max_half_open: 1024,
+        ike_port: gateway.ike_port,
+        nat_port: gateway.nat_port,
+        raw_esp: gateway.raw_esp,
+        report_keys: false,
+    };
+    let Some(section) = root.section("gateway", "the gateway".to_owned()) else { return (gateway, ike) };
+    let set = |slot: &mut u16, value: Option<u64>| {
+        if let Some(value) = value {
+            *slot = u16::try_from(value).expect("the range was checked");
+        }
+    };
+    let address = |text: &str| text.parse().map_err(|_| "not an IP address".to_owned());
+    if let Some(listen) = section.parse_list("listen", "\"192.0.2.1\"", address) {
+        gateway.listen = listen;
+    }
+    set(&mut gateway.ike_port, section.integer("ike_port", 1..=65535));
+    set(&mut gateway.nat_port, section.integer("nat_port", 1..=65535));
+    if gateway.ike_port == gateway.nat_port {
+        let remedy = "ESP in UDP needs a port of its own: leave both out for 500 and 4500";
+        section.mistake("nat_port", "both ports are the same", "same as `ike_port`", remedy);
+    }
+    gateway.raw_esp = section.flag("raw_esp").unwrap_or(gateway.raw_esp);
+    gateway.control = section.path("control").unwrap_or(gateway.control);
+    let mode = |text: &str| match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && mode & 0o006 == 0 => Ok(mode),
+        Ok(mode) if mode <= 0o777 => Err("everyone on this host could control the gateway".to_owned()),
+        _ => Err("not three octal digits".to_owned()),
+    };
+    gateway.control_mode = section.parse("control_mode", "\"0660\"", mode).unwrap_or(gateway.control_mode);
+    gateway.key_log = section.path("key_log");
+    let device = |name: &str| match name.len() {
+        1..=15
+            if name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && name != "." && name != ".." =>
+        {
+            Ok(name.to_owned())
+        }
+        _ => Err("not a device name: 1 to 15 letters, digits, `-`, `_`, `.`".to_owned()),
+    };
+    gateway.tun = section.parse("tun", "\"cygnet0\"", device).unwrap_or(gateway.tun);
+    set(&mut gateway.mtu, section.integer("mtu", 576..=9000));
+    let number = |slot: &mut u32, value: Option<u64>| {
+        if let Some(value) = value {
+            *slot = u32::try_from(value).expect("the range was checked");
+        }
+    };
+    number(&mut gateway.route_table, section.integer("route_table", 1..=u64::from(u32::MAX)));
+    if matches!(gateway.route_table, 253..=255) {
+        let remedy = "choose another, such as 7296: the table is emptied when the gateway stops";
+        section.mistake("route_table", "this table is the system's own", "default, main or local", remedy);
+    }
+    number(&mut gateway.fwmark, section.integer("fwmark", 1..=u64::from(u32::MAX)));
+    if let Some(workers) = section.integer("workers", 1..=64) {
+        gateway.workers = usize::try_from(workers).expect("the range was checked");
+    }
+    let count = |key, slot: &mut usize| {
+        if let Some(value) = section.integer(key, 0..=1_000_000) {
+            *slot = usize::try_from(value).expect("the range was checked");
+        }
+    };
+    count("cookie_threshold", &mut ike.cookie_threshold);
+    count("max_half_open", &mut ike.max_half_open);
+    if let Some(retransmit) = retransmit(&section, "retransmission") {
+        ike.retransmit = retransmit;
+    }
+    section.finish();
+    (ike.ike_port, ike.nat_port, ike.raw_esp) = (gateway.ike_port, gateway.nat_port, gateway.raw_esp);
+    (gateway, ike)
+}
+
+/// Reads `retransmit = { timeout, base, cap, tries }`, here and in a connection.
+pub(super) fn retransmit(parent: &Section<'_>, title: &str) -> Option<Retransmit> {
+    let section = parent.section("retransmit", format!("{title} of {}", parent.title))?;
+    let mut retransmit = Retransmit::default();
+    retransmit.timeout = section.some_duration("timeout").unwrap_or(retransmit.timeout);
+    retransmit.base = section.number("base", 1.0..=10.0).unwrap_or(retransmit.base);
+    retransmit.cap = section.some_duration("cap").unwrap_or(retransmit.cap.max(retransmit.timeout));
+    if let Some(tries) = section.integer("tries", 0..=100) {
+        retransmit.tries = u32::try_from(tries).expect("the range was checked");
+    }
+    if retransmit.cap < retransmit.timeout || retransmit.timeout > Duration::from_secs(3600) {
+        let remedy = "keep `timeout` within an hour and `cap` no shorter than `timeout`";
+        section.mistake("cap", "the waits make no sense", "too short, or `timeout` too long", remedy);
+    }
+    section.finish();
+    Some(retransmit)
+}
