@@ -1,7 +1,13 @@
 //! The Cygnet gateway: IKEv2 and IPsec over a TUN device, as a library and a daemon.
 
+pub mod base64;
+pub mod config;
+pub mod control;
+pub mod fuzz;
 pub mod handle;
 pub mod install;
+pub mod keylog;
+pub mod narrate;
 pub mod net;
 pub mod tun;
 pub mod workers;

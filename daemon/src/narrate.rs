@@ -1,0 +1,206 @@
+//! What happens, told to people: one [`Line`] per notice, for the log, for `swanctl --log` and for the command that
+//! waits. A failed negotiation says what was offered, what was wanted and what to change.
+
+use cygnet_ike::status::IkeStatus;
+use cygnet_ike::{ChildId, DownReason, Failure, FailureCause};
+use cygnet_spd::TrafficSelector;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{debug, error, info, warn};
+
+use crate::handle::{Handle, Notice};
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// strongSwan's name of the subsystem: `IKE`, `CHD`, `DMN`.
+    pub group: &'static str,
+    /// strongSwan's level: -1 problems, 0 audit, 1 control flow, 2 details.
+    pub level: i8,
+    /// Connection, where one is known.
+    pub connection: Option<String>,
+    /// IKE SA, where it is about one.
+    pub ike: Option<u64>,
+    /// What happened.
+    pub text: String,
+}
+
+/// The lines for `notice`.
+pub fn lines(notice: &Notice) -> Vec<Line> {
+    match notice {
+        Notice::IkeUp(ike) => {
+            vec![about(ike, "IKE", 0, format!("IKE_SA {} established between {}", label(ike), ends(ike)))]
+        }
+        Notice::IkeRekeyed { old, new } => {
+            vec![about(new, "IKE", 0, format!("IKE_SA {} rekeyed, replaces [{}]", label(new), old.0))]
+        }
+        Notice::IkeDown { ike, connection, reason, last } => {
+            let name = connection.as_deref().unwrap_or("(unnamed)");
+            let verb = if last.is_some() { "deleted" } else { "given up" };
+            let text = format!("IKE_SA {name}[{}] {verb}: {}", ike.0, down(*reason));
+            vec![line("IKE", level_of(*reason), connection.clone(), Some(ike.0), text)]
+        }
+        Notice::ChildUp { child, ike } => vec![about(ike, "IKE", 0, child_up(ike, *child, "established"))],
+        Notice::ChildRekeyed { old, new, ike } => {
+            let text = format!("{}, replaces {{{}}}", child_up(ike, *new, "rekeyed"), old.0);
+            vec![about(ike, "IKE", 0, text)]
+        }
+        Notice::ChildDown { child, ike, connection, name, reason, traffic, .. } => {
+            let text = format!(
+                "CHILD_SA {name}{{{}}} closed: {}; {} octets in, {} octets out",
+                child.0,
+                down(*reason),
+                traffic.octets_in,
+                traffic.octets_out
+            );
+            vec![line("IKE", level_of(*reason), Some(connection.clone()), Some(ike.0), text)]
+        }
+        Notice::Failed(failure) => failed(failure),
+        Notice::Retransmitted { ike, attempt } => {
+            vec![line("IKE", 1, None, Some(ike.0), format!("retransmit {attempt} of the request: no answer yet"))]
+        }
+        Notice::Stopping => vec![line("DMN", 0, None, None, "stopping".to_owned())],
+        #[allow(unreachable_patterns, reason = "the runtime may report more than people need to hear")]
+        _ => Vec::new(),
+    }
+}
+
+/// Writes everything that happens to the log until the gateway stops.
+pub async fn log(handle: Handle) {
+    let mut notices = handle.events();
+    drop(handle);
+    loop {
+        match notices.recv().await {
+            Ok(notice) => write(&notice),
+            Err(RecvError::Lagged(missed)) => warn!(missed, "events came faster than they could be logged"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn write(notice: &Notice) {
+    if let Notice::Failed(failure) = notice {
+        // One structured record, whose fields can be searched for and alerted on.
+        error!(
+            target: "cygnet::ike",
+            connection = failure.connection.as_deref(),
+            child = failure.child.as_deref(),
+            ike = failure.ike.map(|ike| ike.0),
+            local = %failure.path.local,
+            remote = %failure.path.remote,
+            offered = failure.offered,
+            wanted = failure.wanted,
+            remedy = failure.remedy,
+            "negotiation failed: {}",
+            cause(failure.cause)
+        );
+        return;
+    }
+    for Line { group, level, connection, ike, text } in lines(notice) {
+        let connection = connection.as_deref();
+        match level {
+            ..=-1 => warn!(target: "cygnet::ike", group, connection, ike, "{text}"),
+            0 => info!(target: "cygnet::ike", group, connection, ike, "{text}"),
+            _ => debug!(target: "cygnet::ike", group, connection, ike, "{text}"),
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> Vec<Line> {
+    let what = match (&failure.connection, &failure.child) {
+        (Some(connection), Some(child)) => format!(" of {connection}/{child}"),
+        (Some(connection), None) => format!(" of {connection}"),
+        _ => String::new(),
+    };
+    let first = format!("negotiation{what} with {} failed: {}", failure.path.remote, cause(failure.cause));
+    let details = [("offered", &failure.offered), ("wanted", &failure.wanted), ("to do", &failure.remedy)];
+    let details =
+        details.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}: {text}"));
+    std::iter::once(first)
+        .chain(details)
+        .map(|text| line("IKE", -1, failure.connection.clone(), failure.ike.map(|ike| ike.0), text))
+        .collect()
+}
+
+/// A failure in one clause, and what to do about it: the reason that a waiting command returns.
+pub fn reason(failure: &Failure) -> String {
+    let mut text = cause(failure.cause);
+    for (name, detail) in [("offered", &failure.offered), ("wanted", &failure.wanted), ("to do", &failure.remedy)] {
+        if !detail.is_empty() {
+            text.push_str(&format!("; {name}: {detail}"));
+        }
+    }
+    text
+}
+
+fn cause(cause: FailureCause) -> String {
+    match cause {
+        FailureCause::NoProposal => "no common proposal (NO_PROPOSAL_CHOSEN)".to_owned(),
+        FailureCause::NoConnection => "no configured connection fits the peer".to_owned(),
+        FailureCause::Authentication => "authentication failed (AUTHENTICATION_FAILED)".to_owned(),
+        FailureCause::Certificate => "the peer's certificate was refused".to_owned(),
+        FailureCause::Selectors => "no common traffic selectors (TS_UNACCEPTABLE)".to_owned(),
+        FailureCause::Protocol => "the peer's message breaks the protocol (INVALID_SYNTAX)".to_owned(),
+        FailureCause::Timeout => "the peer does not answer".to_owned(),
+        FailureCause::Notified(number) => format!("the peer answered with error notification {number}"),
+        #[allow(unreachable_patterns, reason = "causes may be added")]
+        other => format!("{other:?}"),
+    }
+}
+
+/// Why an SA ended, as a clause.
+pub fn down(reason: DownReason) -> &'static str {
+    match reason {
+        DownReason::Command => "on command",
+        DownReason::PeerDeleted => "the peer deleted it",
+        DownReason::PeerUnreachable => "the peer stopped answering",
+        DownReason::PeerRestarted => "the peer started afresh",
+        DownReason::Expired => "its lifetime ended",
+        DownReason::Failed => "its negotiation failed",
+        DownReason::Rekeyed => "a successor took over",
+        #[allow(unreachable_patterns, reason = "reasons may be added")]
+        _ => "it ended",
+    }
+}
+
+fn level_of(reason: DownReason) -> i8 {
+    match reason {
+        DownReason::PeerUnreachable | DownReason::Failed => -1,
+        DownReason::Rekeyed => 1,
+        _ => 0,
+    }
+}
+
+fn line(group: &'static str, level: i8, connection: Option<String>, ike: Option<u64>, text: String) -> Line {
+    Line { group, level, connection, ike, text }
+}
+
+fn about(ike: &IkeStatus, group: &'static str, level: i8, text: String) -> Line {
+    line(group, level, ike.connection.as_ref().map(|connection| connection.name.clone()), Some(ike.id.0), text)
+}
+
+/// `site-b[3]`, as strongSwan writes it.
+fn label(ike: &IkeStatus) -> String {
+    format!("{}[{}]", ike.connection.as_ref().map_or("(unnamed)", |connection| &connection.name), ike.id.0)
+}
+
+fn ends(ike: &IkeStatus) -> String {
+    let id = |id: &Option<cygnet_ike::identity::Identity>| id.as_ref().map_or("%any".to_owned(), ToString::to_string);
+    let (local, remote) = (ike.path.local.ip(), ike.path.remote.ip());
+    format!("{local}[{}]...{remote}[{}]", id(&ike.local_id), id(&ike.remote_id))
+}
+
+fn child_up(ike: &IkeStatus, child: ChildId, verb: &str) -> String {
+    let Some(child) = ike.children.iter().find(|status| status.id == child) else {
+        return format!("CHILD_SA {{{}}} {verb}", child.0);
+    };
+    let list = |ts: &[TrafficSelector]| ts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    format!(
+        "CHILD_SA {}{{{}}} {verb} with SPIs {:08x}_i {:08x}_o and TS {} === {}",
+        child.child.name,
+        child.id.0,
+        child.spi_in.0,
+        child.spi_out.0,
+        list(&child.local_ts),
+        list(&child.remote_ts)
+    )
+}
