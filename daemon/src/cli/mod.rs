@@ -1,0 +1,188 @@
+//! The command line. Commands for a running daemon speak vici to its control socket, as `swanctl` does.
+//!
+//! | file | commands |
+//! |---|---|
+//! | `run` | `run`, `check` |
+//! | `sa` | `status`, `up`, `down` |
+//! | `keygen` | `keygen psk` |
+//! | `table` | SAs for people and for programs |
+
+mod keygen;
+mod run;
+mod sa;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use miette::Report;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::DEFAULT_CONTROL;
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_CONFIG: &str = "/etc/cygnet/cygnet.toml";
+
+/// IKEv2 and IPsec in userspace.
+#[derive(Debug, Parser)]
+#[command(name = "cygnet", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Control socket of the daemon.
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_CONTROL)]
+    socket: PathBuf,
+    /// What is logged, e.g. `info` or `cygnet=debug`; otherwise RUST_LOG decides.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// How the log is written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Run {
+        /// Configuration file.
+        #[arg(long, short, value_name = "PATH", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Show a tunnel between two hosts that exist only for this demonstration.
+    Demo(DemoArgs),
+    /// Show the security associations of the running gateway.
+    Status {
+        /// For programs: one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring up a connection, or one of its children, and wait until it is up.
+    Up {
+        /// CONNECTION or CONNECTION/CHILD.
+        name: String,
+        /// Give up after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+    },
+    /// Take down a connection, or one of its children.
+    Down {
+        /// CONNECTION or CONNECTION/CHILD.
+        name: String,
+        /// Give up after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+        /// Do not wait for the peer to confirm.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a configuration and do nothing else.
+    Check {
+        /// Configuration file.
+        #[arg(long, short, value_name = "PATH", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Make secrets.
+    Keygen {
+        #[command(subcommand)]
+        what: keygen::Keygen,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct DemoArgs {
+    /// Both sides share a secret (the default).
+    #[arg(long, conflicts_with = "cert")]
+    psk: bool,
+    /// Both sides show certificates.
+    #[arg(long)]
+    cert: bool,
+}
+
+impl Cli {
+    /// Carries out the command.
+    pub fn execute(self) -> ExitCode {
+        show_reports_without_neighbouring_lines();
+        self.log();
+        let Self { command, global } = self;
+        let result = match command {
+            Command::Run { config } => run::run(&config),
+            Command::Check { config } => run::check(&config),
+            Command::Demo(DemoArgs { cert, .. }) => run::demo(cert),
+            Command::Status { json } => sa::status(&global.socket, json),
+            Command::Up { name, timeout } => sa::up(&global.socket, &name, timeout),
+            Command::Down { name, timeout, force } => sa::down(&global.socket, &name, timeout, force),
+            Command::Keygen { what } => keygen::keygen(what),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(report) => {
+                eprintln!("{report:?}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Logs go to standard error: standard output is for what was asked.
+    fn log(&self) {
+        let noisy = match self.command {
+            Command::Run { .. } => "info",
+            _ => "warn",
+        };
+        let filter = match &self.global.log {
+            Some(filter) => EnvFilter::try_new(filter).unwrap_or_else(|error| {
+                eprintln!("--log {filter}: {error}; logging at {noisy}");
+                EnvFilter::new(noisy)
+            }),
+            None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(noisy)),
+        };
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let installed = match self.global.log_format {
+            LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        };
+        // Already installed by a test that runs several commands.
+        let _ = installed;
+    }
+}
+
+/// The line with the mistake is enough, and its neighbours may be nobody's business.
+fn show_reports_without_neighbouring_lines() {
+    let hook = |_: &_| -> Box<dyn miette::ReportHandler> {
+        Box::new(miette::MietteHandlerOpts::new().context_lines(0).build())
+    };
+    // Already set by a test that runs several commands.
+    let _ = miette::set_hook(Box::new(hook));
+}
+
+/// One thread is enough for a client.
+fn client_runtime() -> Result<tokio::runtime::Runtime, Report> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| miette::miette!("no runtime: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
