@@ -1,0 +1,110 @@
+//! The test bed of one case: two hosts, the link between them, its captures, and the steps done on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::capture::Capture;
+use crate::engine::Engine;
+use crate::failure::{Context, Result};
+use crate::namespace::connect;
+use crate::pki::{Pki, PkiStore};
+use crate::scenario::{Case, Version, Who};
+use crate::side::{Program, Side};
+
+/// How many packets the capture for decryption keeps: the handshake, the pings and the start of the transfer.
+const PACKETS: usize = 400;
+
+/// What all cases share.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    /// The container engine.
+    pub(crate) engine: Engine,
+    /// strongSwan's images.
+    pub(crate) images: Vec<(Version, String)>,
+    /// Our daemon's binary; without one strongSwan stands in on our side too, to prove the test bed.
+    pub(crate) daemon: Option<PathBuf>,
+    /// Certificates.
+    pub(crate) pki: PkiStore,
+    /// Folder of this run.
+    pub(crate) scratch: PathBuf,
+}
+
+impl Lab {
+    fn strongswan(&self, version: Version) -> Result<Program> {
+        let image = self.images.iter().find(|(known, _)| *known == version).context("no such image")?;
+        Ok(Program::StrongSwan(image.1.clone()))
+    }
+}
+
+/// The test bed; everything in it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Bed<'lab> {
+    /// Shared things.
+    pub(crate) lab: &'lab Lab,
+    /// The case.
+    pub(crate) case: Case,
+    /// Its certificates.
+    pub(crate) pki: Option<Arc<Pki>>,
+    /// The first packets on the link.
+    pub(crate) packets: Option<Capture>,
+    /// What should not be on the link.
+    pub(crate) plaintext: Option<Capture>,
+    /// Cygnet's host.
+    pub(crate) ours: Side,
+    /// strongSwan's host.
+    pub(crate) theirs: Side,
+    /// Our network before our daemon started.
+    pub(crate) untouched: String,
+}
+
+impl<'lab> Bed<'lab> {
+    /// Makes the hosts and their link, starts both daemons and both captures.
+    pub(crate) fn new(lab: &'lab Lab, case: &Case, number: usize, folder: &Path) -> Result<Self> {
+        let pki = lab.pki.of(case.auth)?;
+        fs::create_dir_all(folder).context(folder.display())?;
+        let theirs = lab.strongswan(case.peer)?;
+        let ours =
+            lab.daemon.clone().map_or_else(|| lab.strongswan(case.peer), |binary| Ok(Program::Cygnet(binary)))?;
+        let ours = Side::new(Who::Ours, number, folder.join("ours"), ours)?;
+        let theirs = Side::new(Who::Theirs, number, folder.join("theirs"), theirs)?;
+        connect(&ours.namespace, &theirs.namespace)?;
+        for side in [&ours, &theirs] {
+            side.address_link()?;
+            side.configure(case, pki.as_deref(), true)?;
+        }
+        let packets = Some(Capture::first(&theirs.namespace, &folder.join("packets.pcap"), PACKETS)?);
+        let plaintext = Some(Capture::plaintext(&theirs.namespace, &folder.join("plaintext.pcap"))?);
+        let untouched = ours.namespace.footprint()?;
+        let mut bed = Self { lab, case: case.clone(), pki, packets, plaintext, ours, theirs, untouched };
+        bed.theirs.start(&lab.engine)?;
+        bed.ours.start(&lab.engine)?;
+        Ok(bed)
+    }
+
+    /// A side.
+    pub(crate) fn side(&self, who: Who) -> &Side {
+        match who {
+            Who::Ours => &self.ours,
+            Who::Theirs => &self.theirs,
+        }
+    }
+
+    /// A side, to be changed.
+    pub(crate) fn side_mut(&mut self, who: Who) -> &mut Side {
+        match who {
+            Who::Ours => &mut self.ours,
+            Who::Theirs => &mut self.theirs,
+        }
+    }
+
+    /// The side that brings the tunnel up.
+    pub(crate) fn initiator(&self) -> &Side {
+        self.side(self.case.initiator)
+    }
+
+    /// Whether strongSwan stands in for our daemon.
+    pub(crate) fn is_self_check(&self) -> bool {
+        self.lab.daemon.is_none()
+    }
+}

@@ -1,0 +1,113 @@
+//! Captures of the outer link: what was on it, and that nothing was on it in the clear.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::failure::{Context, Result, fail};
+use crate::namespace::Namespace;
+use crate::process::{self, Process, until};
+
+/// Everything but IKE, ESP, neighbour discovery and multicast membership, and the "no such protocol" by which Linux
+/// answers ESP while a raw socket's queue is full, which quotes ESP. A non-first fragment has no port: it is shown.
+const PLAINTEXT: &str = "not (udp port 500 or udp port 4500 or ip proto 50 or ip6 proto 50 or arp \
+     or (icmp6 and ip6[40] >= 133 and ip6[40] <= 137) or ip6 host ff02::16 \
+     or (icmp[0] = 3 and icmp[1] = 2 and icmp[17] = 50) or (icmp6 and ip6[40] = 4 and ip6[54] = 50))";
+/// A capture file's header, octets: one that is no longer holds no packet.
+const EMPTY: u64 = 24;
+
+/// A running tcpdump.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    tcpdump: Process,
+    file: PathBuf,
+    log: PathBuf,
+}
+
+impl Capture {
+    /// Writes the first `packets` packets to `file`.
+    pub(crate) fn first(namespace: &Namespace, file: &Path, packets: usize) -> Result<Self> {
+        Self::start(namespace, file, &["-c", &packets.to_string()])
+    }
+
+    /// Writes every packet that should not be there to `file`.
+    pub(crate) fn plaintext(namespace: &Namespace, file: &Path) -> Result<Self> {
+        Self::start(namespace, file, &[PLAINTEXT])
+    }
+
+    fn start(namespace: &Namespace, file: &Path, words: &[&str]) -> Result<Self> {
+        let log = file.with_extension("log");
+        let path = file.to_string_lossy();
+        // -Z root: tcpdump would otherwise write as a user who may not reach the folder.
+        let base = ["tcpdump", "-i", "outer", "-n", "-U", "-s", "0", "-B", "8192", "-Z", "root", "-w", &path];
+        let tcpdump = Process::logged(&mut namespace.command(&[&base[..], words].concat()), &log)?;
+        until("tcpdump's start", Duration::from_secs(10), || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("listening on")).then_some(())
+        })?;
+        Ok(Self { tcpdump, file: file.to_owned(), log })
+    }
+
+    /// Its file, growing while it runs.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Ends the capture; gives the file.
+    ///
+    /// # Errors
+    /// When packets were lost to the capture, since then it proves nothing.
+    pub(crate) fn finish(mut self) -> Result<PathBuf> {
+        if self.tcpdump.is_running() {
+            self.tcpdump.stop(Duration::from_secs(5))?;
+        }
+        let log = fs::read_to_string(&self.log).context("tcpdump's log")?;
+        if !log.contains("\n0 packets dropped by kernel") {
+            fail!("the capture lost packets:\n{log}");
+        }
+        Ok(self.file)
+    }
+}
+
+/// Fails if a capture of plaintext holds any.
+pub(crate) fn must_be_empty(file: &Path) -> Result<()> {
+    if fs::metadata(file).context("capture")?.len() > EMPTY {
+        let shown = process::sh(&["tcpdump", "-n", "-c", "5", "-r", &file.to_string_lossy()])?;
+        fail!("plaintext on the outer link:\n{shown}");
+    }
+    Ok(())
+}
+
+/// The UDP payloads of a capture of Ethernet frames with IPv4: destination port and octets.
+pub(crate) fn udp_payloads(file: &Path) -> Result<Vec<(u16, Vec<u8>)>> {
+    let bytes = fs::read(file).context(file.display())?;
+    let mut rest = bytes.get(24..).context("a capture file without header")?;
+    let mut payloads = Vec::new();
+    while let Some((header, after)) = rest.split_at_checked(16) {
+        let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        let Some((frame, after)) = after.split_at_checked(length) else { break };
+        payloads.extend(udp_payload(frame));
+        rest = after;
+    }
+    Ok(payloads)
+}
+
+fn udp_payload(frame: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let packet = frame.get(12..)?.strip_prefix(&[0x08, 0x00])?;
+    let header = usize::from(packet.first()? & 15) * 4;
+    let udp = packet.get(header..).filter(|_| packet[9] == 17)?;
+    let length = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
+    Some((u16::from_be_bytes([udp[2], udp[3]]), udp.get(8..length)?.to_vec()))
+}
+
+/// Runs tshark over `file` with the keys in `keys` (a folder that serves as Wireshark's configuration); gives one
+/// line per packet that `filter` matches, with `fields` separated by tabs.
+pub(crate) fn decrypted(file: &Path, keys: &Path, filter: &str, fields: &[&str]) -> Result<Vec<String>> {
+    let path = file.to_string_lossy();
+    let mut words =
+        vec!["tshark", "-n", "-r", &path, "-o", "esp.enable_encryption_decode:TRUE", "-Y", filter, "-T", "fields"];
+    words.extend(fields.iter().flat_map(|field| ["-e", field]));
+    let mut command = process::command(&words);
+    command.env("WIRESHARK_CONFIG_DIR", keys);
+    let text = process::run(&mut command, Duration::from_secs(60))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}

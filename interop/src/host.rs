@@ -1,0 +1,61 @@
+//! What the host must have: found out, and installed where Debian's package tool is there.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::unistd::Uid;
+
+use crate::engine::find;
+use crate::failure::{Result, fail};
+use crate::process;
+
+/// Tools, and the Debian packages that bring them.
+const TOOLS: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
+    ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
+    ("swanctl", "strongswan-swanctl"),
+    ("openssl", "openssl"),
+];
+/// Needed beside [`TOOLS`] where docker is not what the host has.
+const PODMAN: &[(&str, &str)] = &[("podman", "podman"), ("runc", "runc"), ("mmdebstrap", "mmdebstrap")];
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// Installs what is missing.
+///
+/// # Errors
+/// When something is missing and cannot be installed: the sentence names it.
+pub(crate) fn prepare() -> Result<()> {
+    let missing = missing();
+    if !missing.is_empty() && find("apt-get") {
+        eprintln!("installing {}", missing.join(" "));
+        let minutes = Duration::from_secs(900);
+        let apt = |words: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=300"]).args(words);
+            process::run(&mut command, minutes)
+        };
+        apt(&["update"])?;
+        apt(&[&["install", "-y", "--no-install-recommends"], &missing[..]].concat())?;
+    }
+    let missing = self::missing();
+    if !missing.is_empty() {
+        fail!("missing: {}", missing.join(" "));
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        fail!("missing: /dev/net/tun");
+    }
+    Ok(())
+}
+
+fn missing() -> Vec<&'static str> {
+    let engine = if find("docker") && !find("podman") { &[] } else { PODMAN };
+    let absent = TOOLS.iter().chain(engine).filter(|(tool, _)| !find(tool));
+    absent.map(|(_, package)| *package).collect()
+}

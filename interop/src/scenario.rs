@@ -1,0 +1,272 @@
+//! Scenario folders: what `scenario.toml` may say, and the cases that its matrix expands to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::{Context, Result};
+
+/// A scenario folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// What it shows, in a sentence.
+    pub(crate) about: String,
+    /// Each table is a product of its lists; all of them together are the cases.
+    #[serde(default)]
+    matrix: Vec<Matrix>,
+    /// Folder whose configuration files serve where this folder has none.
+    #[serde(default)]
+    pub(crate) like: Option<String>,
+    /// Template values that differ from the defaults, by side.
+    #[serde(default)]
+    pub(crate) vars: PerSide,
+    /// Template values that are in force until the step `correct`.
+    #[serde(default)]
+    pub(crate) wrong: PerSide,
+    /// What is done and expected, in order.
+    pub(crate) steps: Vec<Step>,
+    /// The folder.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
+    /// Its name.
+    #[serde(skip)]
+    pub(crate) name: String,
+}
+
+/// Template values of both sides.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PerSide {
+    /// Cygnet's.
+    pub(crate) ours: BTreeMap<String, String>,
+    /// strongSwan's.
+    pub(crate) theirs: BTreeMap<String, String>,
+}
+
+impl PerSide {
+    /// The values of one side.
+    pub(crate) fn of(&self, who: Who) -> &BTreeMap<String, String> {
+        match who {
+            Who::Ours => &self.ours,
+            Who::Theirs => &self.theirs,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Matrix {
+    initiator: Vec<Who>,
+    auth: Vec<Auth>,
+    peer: Vec<Version>,
+    outer: Vec<Outer>,
+    esp: Vec<Esp>,
+}
+
+impl Default for Matrix {
+    fn default() -> Self {
+        Self {
+            initiator: vec![Who::Ours],
+            auth: vec![Auth::Psk],
+            peer: vec![Version::V6],
+            outer: vec![Outer::V4],
+            esp: vec![Esp::Udp],
+        }
+    }
+}
+
+macro_rules! labelled {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        pub(crate) enum $name { $($(#[$vdoc])* #[serde(rename = $label)] $variant),+ }
+        impl $name {
+            /// As scenario files and case names write it.
+            pub(crate) fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+        }
+    };
+}
+
+labelled! {
+    /// One of the two sides.
+    Who {
+        /// Cygnet.
+        Ours = "ours",
+        /// strongSwan.
+        Theirs = "theirs",
+    }
+}
+
+impl Who {
+    /// The other side.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Ours => Self::Theirs,
+            Self::Theirs => Self::Ours,
+        }
+    }
+}
+
+labelled! {
+    /// How both sides authenticate.
+    Auth {
+        /// Pre-shared key.
+        Psk = "psk",
+        /// Certificates with ECDSA P-256 keys.
+        Ecdsa = "ecdsa",
+        /// Certificates with RSA-2048 keys, below an intermediate authority.
+        Rsa = "rsa",
+        /// Certificates with Ed25519 keys.
+        Ed25519 = "ed25519",
+    }
+}
+
+labelled! {
+    /// Which strongSwan.
+    Version {
+        /// 5.9.8, of Debian bookworm.
+        V5 = "5.9",
+        /// The newest 6.x that Debian has.
+        V6 = "6",
+    }
+}
+
+labelled! {
+    /// The outer address family.
+    Outer {
+        /// IPv4.
+        V4 = "v4",
+        /// IPv6.
+        V6 = "v6",
+    }
+}
+
+labelled! {
+    /// How ESP travels.
+    Esp {
+        /// In UDP (RFC 3948).
+        Udp = "udp",
+        /// As IP protocol 50.
+        Raw = "raw",
+    }
+}
+
+/// One thing to do or to check.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Step {
+    /// The case's initiator brings the tunnel up; both sides report it.
+    Up,
+    /// Ping both ways, inner IPv4 and IPv6.
+    Ping,
+    /// HTTP download over IPv4 and upload over IPv6, 100 MB each, with equal checksums.
+    Transfer,
+    /// The outer link carried nothing but IKE, ESP and address resolution.
+    NoPlaintext,
+    /// Our key log decrypts our IKE messages and the inner packets of ESP.
+    Decrypt,
+    /// The initiator's attempt fails in time and both logs say why (every text must be found).
+    Refused(Told),
+    /// Both logs hold these texts.
+    Told(Told),
+    /// The `wrong` values are corrected; a side that has any is reloaded (theirs) or restarted (ours).
+    Correct,
+    /// Both kinds of rekeying, each begun by either side, under a dense ping that loses nothing.
+    Rekey,
+    /// The peer is killed without a word; our SAs must go within so many seconds.
+    KillPeer(u64),
+    /// The peer comes back; the tunnel must come back by itself within so many seconds.
+    PeerReturns(u64),
+    /// A side is killed and started again, then brings the tunnel up; both sides end with one SA.
+    Restart(Who),
+    /// We stop in good order: the peer is told and nothing is left in our network.
+    CleanStop,
+    /// The real `swanctl` lists, initiates, terminates and reads statistics through our control socket.
+    Swanctl,
+    /// So many mutated messages are sent at us in the peer's name.
+    Mutate(usize),
+}
+
+/// Texts to find in the logs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Told {
+    /// In ours; `a|b` is satisfied by either.
+    pub(crate) ours: Vec<String>,
+    /// In theirs.
+    pub(crate) theirs: Vec<String>,
+}
+
+/// One run of a scenario.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// The scenario.
+    pub(crate) scenario: std::sync::Arc<Scenario>,
+    /// Who brings the tunnel up.
+    pub(crate) initiator: Who,
+    /// How both authenticate.
+    pub(crate) auth: Auth,
+    /// The peer's version.
+    pub(crate) peer: Version,
+    /// Outer addresses.
+    pub(crate) outer: Outer,
+    /// How ESP travels.
+    pub(crate) esp: Esp,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, initiator, auth, peer, outer, esp } = self;
+        let parts = [initiator.label(), auth.label(), peer.label(), outer.label(), esp.label()];
+        write!(f, "{}/{}", scenario.name, parts.join("-"))
+    }
+}
+
+/// All cases of all scenario folders below `root`.
+pub(crate) fn load(root: &Path) -> Result<Vec<Case>> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(root)
+        .context(root.display())?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|folder| folder.join("scenario.toml").is_file())
+        .collect();
+    folders.sort();
+    let mut cases = Vec::new();
+    for folder in folders {
+        let file = folder.join("scenario.toml");
+        let text = fs::read_to_string(&file).context(file.display())?;
+        let mut scenario: Scenario = toml::from_str(&text).context(file.display())?;
+        scenario.name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        scenario.folder = folder;
+        cases.extend(expand(scenario));
+    }
+    Ok(cases)
+}
+
+fn expand(mut scenario: Scenario) -> Vec<Case> {
+    let mut tables = std::mem::take(&mut scenario.matrix);
+    if tables.is_empty() {
+        tables.push(Matrix::default());
+    }
+    let scenario = std::sync::Arc::new(scenario);
+    let mut cases = Vec::new();
+    for Matrix { initiator, auth, peer, outer, esp } in tables {
+        for &peer in &peer {
+            for &outer in &outer {
+                for &esp in &esp {
+                    for &auth in &auth {
+                        for &initiator in &initiator {
+                            cases.push(Case { scenario: scenario.clone(), initiator, auth, peer, outer, esp });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
