@@ -8,6 +8,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::IdentityError;
+use crate::crypto::sign::der::{self, element};
 
 /// A distinguished name, as the DER of its RDNSequence. Parses by construction.
 #[derive(Debug, Clone)]
@@ -65,12 +66,10 @@ const ATTRIBUTES: &[Attribute] = &[
     },
 ];
 
-/// DER tags.
-const TAG_OID: u8 = 0x06;
+/// DER tags of strings and of a SET.
 const TAG_UTF8_STRING: u8 = 0x0c;
 const TAG_PRINTABLE_STRING: u8 = 0x13;
 const TAG_IA5_STRING: u8 = 0x16;
-const TAG_SEQUENCE: u8 = 0x30;
 const TAG_SET: u8 = 0x31;
 
 pub(super) fn known_attributes() -> String {
@@ -211,9 +210,9 @@ impl FromStr for Dn {
         for rdn in split(s, separator) {
             let mut set = split(rdn, '+').map(attribute).collect::<Result<Vec<_>, _>>()?;
             set.sort();
-            rdns.extend(tlv(TAG_SET, &set.concat()));
+            rdns.extend(element(TAG_SET, &set.concat()));
         }
-        Self::from_der(&tlv(TAG_SEQUENCE, &rdns))
+        Self::from_der(&element(der::SEQUENCE, &rdns))
     }
 }
 
@@ -248,7 +247,7 @@ fn attribute(s: &str) -> Result<Vec<u8>, IdentityError> {
         StringType::Directory if printable => TAG_PRINTABLE_STRING,
         _ => TAG_UTF8_STRING,
     };
-    Ok(tlv(TAG_SEQUENCE, &[tlv(TAG_OID, &oid), tlv(tag, value.as_bytes())].concat()))
+    Ok(element(der::SEQUENCE, &[element(der::OID, &oid), element(tag, value.as_bytes())].concat()))
 }
 
 /// Removes escapes, and spaces around the value that are not escaped.
@@ -278,21 +277,4 @@ fn dotted(name: &str) -> Option<Vec<u8>> {
         }
         _ => None,
     }
-}
-
-/// One DER element.
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag];
-    match content.len() {
-        len @ 0..=0x7f => out.push(len as u8),
-        len @ 0x80..=0xff => out.extend([0x81, len as u8]),
-        len => {
-            let octets = (len as u64).to_be_bytes();
-            let octets = &octets[octets.iter().take_while(|octet| **octet == 0).count()..];
-            out.push(0x80 | octets.len() as u8);
-            out.extend(octets);
-        }
-    }
-    out.extend(content);
-    out
 }
