@@ -24,6 +24,7 @@ pub mod config;
 pub mod crypto;
 pub mod endpoint;
 pub mod event;
+mod exchange;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod identity;
@@ -32,8 +33,11 @@ pub mod message;
 pub mod output;
 pub mod pad;
 pub mod proposal;
+mod sa;
 pub mod secret;
 pub mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use command::Command;
 pub use config::Config;

@@ -2,6 +2,8 @@
 //!
 //! Each constant says what an attacker would gain without it.
 
+use std::time::Duration;
+
 /// Longest IKE message accepted, octets: a UDP payload, or the same reassembled (RFC 7383 §2.6). Without it the
 /// 32-bit length field would let one peer claim gigabytes of reassembly buffer.
 pub const MESSAGE_LEN: usize = 65_535;
@@ -39,3 +41,41 @@ pub const CERTIFICATE_REQUESTS: usize = 32;
 
 /// Fragments of one message (RFC 7383 §2.5). Without it one octet per fragment makes 65,535 buffers.
 pub const FRAGMENTS: usize = 128;
+
+// Of SAs and endpoints.
+
+/// How long a responder waits for IKE_AUTH. Without it, each IKE_SA_INIT would hold its state for ever.
+pub const HALF_OPEN_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Child SAs of one IKE SA, both halves of a rekey counted. Without it, a peer could fill memory with SAs.
+pub const MAX_CHILDREN: usize = 256;
+
+/// Exchanges waiting for their turn on one IKE SA. Without it, commands to a silent peer would pile up.
+pub const MAX_QUEUED: usize = 512;
+
+/// Times an initiator starts IKE_SA_INIT over because of COOKIE or INVALID_KE_PAYLOAD (RFC 7296 §2.6). Without it, a
+/// spoofed answer could make two honest sides play ping-pong.
+pub const MAX_INIT_RETRIES: u32 = 4;
+
+/// Answers to datagrams of unknown senders (INVALID_IKE_SPI, INVALID_MAJOR_VERSION; RFC 7296 §2.21.4) per second.
+/// Without it, we would be a reflector.
+pub const UNKNOWN_ANSWERS_PER_SECOND: u32 = 10;
+
+/// Longest COOKIE (RFC 7296 §2.6).
+pub const MAX_COOKIE: usize = 64;
+
+/// Life of a cookie secret; cookies of the previous one are accepted for as long again (RFC 7296 §2.6).
+pub const COOKIE_SECRET_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Idle time after which a side behind a NAT sends a NAT-keepalive (RFC 3948 §4).
+pub const NAT_KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// How long an exchange that the peer could not take just now (TEMPORARY_FAILURE, RFC 7296 §2.25) waits before it is
+/// tried again, at least; up to as much again is added at random, so that two sides do not meet again.
+pub const TEMPORARY_FAILURE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a deleted SA lingers: an IKE SA to repeat its last response, a replaced Child SA for packets under way.
+pub const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a rekey that the peer refused waits before it is tried again, at least.
+pub const REKEY_RETRY: Duration = Duration::from_secs(30);

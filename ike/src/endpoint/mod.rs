@@ -1,13 +1,37 @@
 //! The surface of the core: datagrams, commands and timer expiries go in with `now`; one ordered queue comes out.
+//!
+//! | file | question |
+//! |---|---|
+//! | [`inbound`] | which SA does a datagram belong to, and what if to none? |
+//! | [`commands`] | which SA does a command mean? |
+//! | [`admission`] | may a stranger make us keep state (RFC 7296 §2.6)? |
+//! | [`schedule`] | which SA wants the clock next? |
+//! | [`upkeep`] | which children should be up, but are not? |
+//! | [`context`], [`spis`] | what do the SAs share? |
 
-use std::collections::VecDeque;
+mod admission;
+mod commands;
+pub(crate) mod context;
+mod inbound;
+mod schedule;
+mod spis;
+mod upkeep;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
 use rand::CryptoRng;
 
-use crate::command::Command;
-use crate::config::Config;
-use crate::output::{IkeSaId, Output, Path};
+use self::admission::Admission;
+use self::context::{Ctx, Effect};
+use self::schedule::Schedule;
+use self::upkeep::{Standing, Upkeep};
+use crate::config::{Child, Config};
+use crate::event::DownReason;
+use crate::message::IkeSpi;
+use crate::output::{IkeSaId, Output};
+use crate::sa::IkeSa;
 use crate::status::IkeStatus;
 
 /// The time of an input. Both clocks are the caller's; the core reads none.
@@ -21,49 +45,165 @@ pub struct Now {
 
 /// One IKE implementation at one set of addresses: every IKE SA it has, in both roles.
 pub struct Endpoint {
-    config: Config,
-    outputs: VecDeque<Output>,
+    cx: Ctx,
+    sas: BTreeMap<IkeSaId, IkeSa>,
+    /// By the SPI that we chose.
+    by_spi: HashMap<IkeSpi, IkeSaId>,
+    /// Responders by the digest of their IKE_SA_INIT request, so that its repetition is known (RFC 7296 §2.1).
+    by_init: HashMap<inbound::Digest, IkeSaId>,
+    half_open: HashSet<IkeSaId>,
+    /// The peer address under which each SA is counted.
+    counted: HashMap<IkeSaId, IpAddr>,
+    schedule: Schedule,
+    admission: Admission,
+    upkeep: Upkeep,
+    stopping: bool,
 }
 
 impl Endpoint {
     /// An endpoint at work: `Start` children of `config` are due at once, see [`Self::poll_timeout`].
     ///
     /// `rng` is the only source of SPIs, nonces, jitter and, where the backend allows it, of private keys.
-    pub fn new(config: Config, _rng: Box<dyn CryptoRng + Send>, _now: Now) -> Self {
-        Self { config, outputs: VecDeque::new() }
+    pub fn new(config: Config, rng: Box<dyn CryptoRng + Send>, now: Now) -> Self {
+        let upkeep = Upkeep::new(&config, now.instant);
+        let (threshold, max_half_open) = (config.cookie_threshold, config.max_half_open);
+        let mut cx = Ctx::new(config, rng, now);
+        let admission = Admission::new(&mut *cx.rng, threshold, max_half_open);
+        Self {
+            cx,
+            sas: BTreeMap::new(),
+            by_spi: HashMap::new(),
+            by_init: HashMap::new(),
+            half_open: HashSet::new(),
+            counted: HashMap::new(),
+            schedule: Schedule::default(),
+            admission,
+            upkeep,
+            stopping: false,
+        }
     }
 
     /// What it was made with.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.cx.config
     }
 
-    /// Takes a datagram, the non-ESP marker stripped; it is opened in place.
-    pub fn handle_datagram(&mut self, _now: Now, _path: Path, _datagram: &mut [u8]) {}
-
-    /// Carries out a command, or starts to.
-    pub fn handle_command(&mut self, _now: Now, _command: Command) {}
-
     /// The time of [`Self::poll_timeout`] has come. Calling it early or late does no harm.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.cx.now = now;
+        for id in self.schedule.due(now.instant) {
+            self.with_sa(id, IkeSa::handle_timeout);
+        }
+        for (connection, child) in self.upkeep.due(now.instant) {
+            self.bring_up(&connection, vec![child], None);
+        }
+    }
 
     /// The next thing to do. Drain it after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.cx.poll_output()
     }
 
     /// When to call [`Self::handle_timeout`], if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.schedule.next().into_iter().chain(self.upkeep.next()).min()
     }
 
     /// Every IKE SA with its children. SAs that only linger to repeat their last answer are not listed.
     pub fn ike_sas(&self) -> impl Iterator<Item = IkeStatus> {
-        std::iter::empty()
+        self.sas.values().filter_map(IkeSa::status)
     }
 
     /// One IKE SA.
-    pub fn ike_sa(&self, _id: IkeSaId) -> Option<IkeStatus> {
-        None
+    pub fn ike_sa(&self, id: IkeSaId) -> Option<IkeStatus> {
+        self.sas.get(&id).and_then(IkeSa::status)
+    }
+
+    /// IKE SAs that hold memory, whatever their state: what a bound on memory is about.
+    pub fn footprint(&self) -> usize {
+        self.sas.len()
+    }
+
+    /// Runs `turn` on an SA, then does what follows from it.
+    fn with_sa(&mut self, id: IkeSaId, turn: impl FnOnce(&mut IkeSa, &mut Ctx)) {
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        turn(sa, &mut self.cx);
+        self.settle(id);
+    }
+
+    /// A new SA.
+    fn insert(&mut self, sa: IkeSa) {
+        let id = sa.id();
+        self.by_spi.insert(sa.local_spi(), id);
+        if let Some(digest) = sa.init_digest() {
+            self.by_init.insert(digest, id);
+        }
+        self.sas.insert(id, sa);
+        self.settle(id);
+    }
+
+    /// Brings indexes and schedule up to date with an SA that had its turn, then sees to its effects.
+    fn settle(&mut self, id: IkeSaId) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        if sa.is_gone() {
+            self.by_spi.remove(&sa.local_spi());
+            if let Some(digest) = sa.init_digest() {
+                self.by_init.remove(&digest);
+            }
+            self.half_open.remove(&id);
+            let before = self.counted.remove(&id);
+            self.cx.count_peer(before, None);
+            self.schedule.set(id, None);
+            self.sas.remove(&id);
+        } else {
+            if sa.is_half_open() {
+                self.half_open.insert(id);
+            } else {
+                self.half_open.remove(&id);
+            }
+            let at = sa.path.remote.ip();
+            let before = self.counted.insert(id, at);
+            self.cx.count_peer(before, Some(at));
+            self.schedule.set(id, sa.deadline());
+        }
+        for effect in self.cx.take_effects() {
+            self.apply(effect);
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Successor(sa) => self.insert(*sa),
+            Effect::InitialContact { by, local, remote } => {
+                let Some(since) = self.sas.get(&by).map(IkeSa::created) else { return };
+                // What was established after the peer began this SA is no leftover of its former life: both sides
+                // may have initiated at once.
+                let stale = |sa: &&IkeSa| sa.id() != by && sa.is_between(&local, &remote) && sa.is_older_than(since);
+                let stale: Vec<IkeSaId> = self.sas.values().filter(stale).map(IkeSa::id).collect();
+                for id in stale {
+                    self.with_sa(id, |sa, cx| sa.abandon(cx, DownReason::PeerRestarted));
+                }
+            }
+            Effect::Changed(connection) => {
+                let sas = &self.sas;
+                let standing = |child: &Child| {
+                    let all = || sas.values().filter(|sa| sa.is_of(&connection.name));
+                    if all().any(|sa| sa.serves(&child.name)) {
+                        Standing::Up
+                    } else if all().any(|sa| sa.expects(&child.name)) {
+                        Standing::Coming
+                    } else {
+                        Standing::Down
+                    }
+                };
+                self.upkeep.review(self.cx.now.instant, &mut *self.cx.rng, &connection, standing);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("ike_sas", &self.sas.len()).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,151 @@
+//! What the SAs of one endpoint share, and the one way by which anything comes out.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rand::CryptoRng;
+
+use super::Now;
+use super::spis::Spis;
+use crate::config::{Config, Connection};
+use crate::event::{DropReason, Event, Failure};
+use crate::identity::Identity;
+use crate::message::IkeSpi;
+use crate::output::{ChildId, ChildInstall, IkeSaId, Output, Path, Transmit};
+use crate::sa::IkeSa;
+
+/// Handed to every function of an SA and of an exchange.
+pub(crate) struct Ctx {
+    pub(crate) now: Now,
+    pub(crate) config: Config,
+    pub(crate) rng: Box<dyn CryptoRng + Send>,
+    pub(crate) spis: Spis,
+    outputs: VecDeque<Output>,
+    /// The IKE SA above each installed child.
+    owners: HashMap<ChildId, IkeSaId>,
+    effects: Vec<Effect>,
+    /// IKE SAs per peer address, half-open ones included.
+    per_peer: HashMap<IpAddr, usize>,
+}
+
+/// What an SA wants of its endpoint; done when the SA's turn is over.
+pub(crate) enum Effect {
+    /// A rekey made this SA.
+    Successor(Box<IkeSa>),
+    /// `by` is authenticated as `remote` and says that it knows of no other SA (INITIAL_CONTACT, RFC 7296 §2.4).
+    InitialContact { by: IkeSaId, local: Identity, remote: Identity },
+    /// Something of this connection went up or down, or failed to.
+    Changed(Arc<Connection>),
+}
+
+impl Ctx {
+    pub(crate) fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>, now: Now) -> Self {
+        let spis = Spis::new(&mut *rng);
+        Self {
+            now,
+            config,
+            rng,
+            spis,
+            outputs: VecDeque::new(),
+            owners: HashMap::new(),
+            effects: Vec::new(),
+            per_peer: HashMap::new(),
+        }
+    }
+
+    /// A fresh IKE SPI, never zero. 64 random bits do not collide within one endpoint.
+    pub(crate) fn ike_spi(&mut self) -> IkeSpi {
+        IkeSpi(self.rng.next_u64().max(1))
+    }
+
+    /// A fresh nonce: 32 octets, at least half the key size of every PRF (RFC 7296 §2.10).
+    pub(crate) fn nonce(&mut self) -> Vec<u8> {
+        let mut nonce = vec![0; 32];
+        self.rng.fill_bytes(&mut nonce);
+        nonce
+    }
+
+    pub(crate) fn transmit(&mut self, path: Path, datagrams: &[Vec<u8>]) {
+        let transmits = datagrams.iter().map(|datagram| Transmit { path, datagram: datagram.clone() });
+        self.outputs.extend(transmits.map(Output::Transmit));
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn dropped(&mut self, path: Path, reason: DropReason) {
+        self.event(Event::Dropped { path, reason });
+    }
+
+    pub(crate) fn failed(&mut self, failure: Failure) {
+        self.event(Event::Failed(failure));
+    }
+
+    pub(crate) fn install(&mut self, child: ChildInstall) {
+        self.owners.insert(child.id, child.ike);
+        self.outputs.push_back(Output::InstallChild(Box::new(child)));
+    }
+
+    pub(crate) fn activate(&mut self, child: ChildId) {
+        self.outputs.push_back(Output::ActivateChild(child));
+    }
+
+    pub(crate) fn move_child(&mut self, child: ChildId, path: Path) {
+        self.outputs.push_back(Output::MoveChild { child, path });
+    }
+
+    /// The child has a new owner.
+    pub(crate) fn adopt(&mut self, child: ChildId, ike: IkeSaId) {
+        self.owners.insert(child, ike);
+    }
+
+    pub(crate) fn remove(&mut self, child: ChildId) {
+        self.owners.remove(&child);
+        self.outputs.push_back(Output::RemoveChild(child));
+    }
+
+    pub(crate) fn owner(&self, child: ChildId) -> Option<IkeSaId> {
+        self.owners.get(&child).copied()
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn changed(&mut self, connection: &Arc<Connection>) {
+        self.effect(Effect::Changed(connection.clone()));
+    }
+
+    /// How many IKE SAs there are with this address, in whatever phase.
+    pub(crate) fn sas_with(&self, peer: IpAddr) -> usize {
+        self.per_peer.get(&peer).copied().unwrap_or(0)
+    }
+
+    /// An IKE SA came, went or moved.
+    pub(super) fn count_peer(&mut self, before: Option<IpAddr>, after: Option<IpAddr>) {
+        if before == after {
+            return;
+        }
+        if let Some(after) = after {
+            *self.per_peer.entry(after).or_default() += 1;
+        }
+        if let Some(before) = before
+            && let Some(count) = self.per_peer.get_mut(&before)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_peer.remove(&before);
+            }
+        }
+    }
+
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+}

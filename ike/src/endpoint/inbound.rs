@@ -1,0 +1,128 @@
+//! Which SA a datagram belongs to, and what to do if there is none (RFC 7296 §2.1, §2.6, §2.21.4).
+
+use ring::digest;
+
+use super::admission::{InitRequest, Verdict};
+use super::{Endpoint, Now};
+use crate::event::DropReason;
+use crate::exchange::ike_sa_init;
+use crate::message::{ExchangeType, Header, MessageBuilder, NotifyType, Version};
+use crate::output::{IkeSaId, Path};
+
+/// Names an IKE_SA_INIT request by its content.
+pub(super) type Digest = [u8; 32];
+
+impl Endpoint {
+    /// Takes a datagram, the non-ESP marker stripped; it is opened in place.
+    pub fn handle_datagram(&mut self, now: Now, path: Path, datagram: &mut [u8]) {
+        self.cx.now = now;
+        if let Err(reason) = self.dispatch(path, datagram) {
+            self.cx.dropped(path, reason);
+        }
+    }
+
+    fn dispatch(&mut self, path: Path, datagram: &mut [u8]) -> Result<(), DropReason> {
+        let header = Header::peek(datagram).map_err(|_| DropReason::Malformed)?;
+        if header.version.major > Version::V2.major {
+            return self.refuse_version(path, &header);
+        }
+        header.check(datagram.len()).map_err(|_| DropReason::Malformed)?;
+        if header.exchange == ExchangeType::IKE_SA_INIT && !header.flags.response {
+            return self.receive_init_request(path, &header, datagram);
+        }
+        let Some(id) = self.find(&header) else { return self.refuse_spi(path, &header) };
+        self.with_sa(id, |sa, cx| sa.handle_message(cx, path, &header, datagram));
+        Ok(())
+    }
+
+    /// The I flag says whose SPI is whose: it is set in what the SA's initiator sends (RFC 7296 §3.1).
+    fn find(&self, header: &Header) -> Option<IkeSaId> {
+        let by_initiator = header.flags.initiator;
+        let (ours, theirs) = match by_initiator {
+            true => (header.responder_spi, header.initiator_spi),
+            false => (header.initiator_spi, header.responder_spi),
+        };
+        let id = *self.by_spi.get(&ours)?;
+        let sa = self.sas.get(&id)?;
+        let answers_init = header.exchange == ExchangeType::IKE_SA_INIT && sa.remote_spi().is_zero();
+        (sa.initiator != by_initiator && (answers_init || sa.remote_spi() == theirs)).then_some(id)
+    }
+
+    /// The first message of somebody: known, challenged, refused or served.
+    fn receive_init_request(&mut self, path: Path, header: &Header, datagram: &mut [u8]) -> Result<(), DropReason> {
+        let well_formed = header.flags.initiator
+            && header.responder_spi.is_zero()
+            && !header.initiator_spi.is_zero()
+            && header.message_id.0 == 0;
+        if !well_formed {
+            return Err(DropReason::Malformed);
+        }
+        let digest = digest(datagram);
+        if let Some(id) = self.by_init.get(&digest).copied() {
+            self.with_sa(id, |sa, cx| sa.handle_message(cx, path, header, datagram));
+            return Ok(());
+        }
+        if self.stopping {
+            return Err(DropReason::Unexpected);
+        }
+        let request = match ike_sa_init::Request::parse(datagram) {
+            Ok(request) => request,
+            Err(error) => {
+                // In the clear, so said once and forgotten (RFC 7296 §2.21.1).
+                if self.admission.may_answer_stranger(self.cx.now.instant) {
+                    let mut answer = MessageBuilder::new(header.reply());
+                    answer.notify(error.notify(), &error.notify_data());
+                    self.cx.transmit(path, &[answer.encode()]);
+                }
+                return Err(DropReason::Malformed);
+            }
+        };
+        let from =
+            InitRequest { spi_i: header.initiator_spi.0, ni: request.ni, from: path.remote, cookie: request.cookie };
+        let cx = &mut self.cx;
+        match self.admission.judge(cx.now.instant, &mut *cx.rng, self.half_open.len(), from) {
+            Verdict::Refuse => Err(DropReason::Overload),
+            Verdict::Challenge(cookie) => {
+                let mut answer = MessageBuilder::new(header.reply());
+                answer.notify(NotifyType::COOKIE, &cookie);
+                cx.transmit(path, &[answer.encode()]);
+                Ok(())
+            }
+            Verdict::Admit => {
+                let (answer, sa) = ike_sa_init::respond(cx, &request, path, datagram, digest);
+                cx.transmit(path, &[answer]);
+                if let Some(sa) = sa {
+                    self.insert(sa);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A request for an SA that we do not have: the peer may be left with half of one, and hears about it in the clear,
+    /// which proves nothing to it (RFC 7296 §2.21.4). Responses get no answer.
+    fn refuse_spi(&mut self, path: Path, header: &Header) -> Result<(), DropReason> {
+        if !header.flags.response && self.admission.may_answer_stranger(self.cx.now.instant) {
+            let mut answer = MessageBuilder::new(header.reply());
+            answer.notify(NotifyType::INVALID_IKE_SPI, &[]);
+            self.cx.transmit(path, &[answer.encode()]);
+        }
+        Err(DropReason::UnknownSpi)
+    }
+
+    /// A higher major version: we name ours (RFC 7296 §2.5).
+    fn refuse_version(&mut self, path: Path, header: &Header) -> Result<(), DropReason> {
+        if !header.flags.response && self.admission.may_answer_stranger(self.cx.now.instant) {
+            let mut answer = MessageBuilder::new(header.reply());
+            answer.notify(NotifyType::INVALID_MAJOR_VERSION, &[]);
+            self.cx.transmit(path, &[answer.encode()]);
+        }
+        Err(DropReason::Malformed)
+    }
+}
+
+fn digest(datagram: &[u8]) -> Digest {
+    let mut out = Digest::default();
+    out.copy_from_slice(digest::digest(&digest::SHA256, datagram).as_ref());
+    out
+}

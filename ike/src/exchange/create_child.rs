@@ -1,0 +1,129 @@
+//! CREATE_CHILD_SA for another Child SA (RFC 7296 §1.3.1).
+//!
+//! ```text
+//! HDR, SK {SA, Ni, [KEi,] TSi, TSr} -->
+//!        <-- HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+//!        <-- HDR, SK {N(INVALID_KE_PAYLOAD | NO_PROPOSAL_CHOSEN | TS_UNACCEPTABLE | NO_ADDITIONAL_SAS | ...)}
+//! ```
+
+use std::sync::Arc;
+
+use cygnet_spd::Flow;
+
+use crate::config::Child;
+use crate::crypto::kex::Offer;
+use crate::crypto::key_schedule::Nonces;
+use crate::endpoint::context::Ctx;
+use crate::exchange::child::{self, ChildOffer, Origin};
+use crate::exchange::failure::{Failure, notify};
+use crate::exchange::{InFlight, Task};
+use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
+use crate::message::payload::{Ke, Nonce};
+use crate::message::{ExchangeType, KeId, MessageBuilder, NotifyType, Opened, Payload};
+use crate::output::Activation;
+use crate::sa::IkeSa;
+
+/// Our request.
+#[derive(Debug)]
+pub(crate) struct CreateChild {
+    offer: ChildOffer,
+    flow: Option<Flow>,
+    ni: Vec<u8>,
+    kex: Option<Offer>,
+    /// Groups tried so far.
+    tried: Vec<u16>,
+}
+
+/// Asks for a Child SA, unless there is one by now.
+pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, template: Arc<Child>, flow: Option<Flow>) {
+    if sa.children.serving(&template.name).is_some() && flow.is_none() {
+        return;
+    }
+    let offer = ChildOffer::in_create_child_sa(cx, template, flow);
+    let kex = offer.key_exchange(cx, &[], None);
+    CreateChild { offer, flow, ni: cx.nonce(), kex, tried: Vec::new() }.send(cx, sa);
+}
+
+impl CreateChild {
+    fn send(mut self, cx: &mut Ctx, sa: &mut IkeSa) {
+        let mut request = sa.request(ExchangeType::CREATE_CHILD_SA);
+        self.offer.push_sa(&mut request);
+        request.push(&Payload::Nonce(Nonce(&self.ni)));
+        if let Some(kex) = &self.kex {
+            self.tried.push(kex.group().id);
+            request.push(&Payload::Ke(Ke { method: KeId(kex.group().id), data: kex.public() }));
+        }
+        self.offer.push_ts(&mut request);
+        sa.send_request(cx, &request, InFlight::CreateChild(self));
+    }
+
+    pub(crate) fn child_name(&self) -> &str {
+        &self.offer.template.name
+    }
+
+    pub(crate) fn finish(self, cx: &mut Ctx, sa: &mut IkeSa, reply: &Opened<'_>) -> Result<(), Failure> {
+        let payloads = reply.payloads();
+        if let Some(error) = payloads.error() {
+            match error.kind {
+                NotifyType::INVALID_KE_PAYLOAD => {
+                    let kex = self.offer.key_exchange(cx, &self.tried, Some(error.accepted_ke().map_or(0, |ke| ke.0)));
+                    if kex.is_some() {
+                        Self { kex, ..self }.send(cx, sa);
+                        return Ok(());
+                    }
+                    self.offer.refused(cx, sa, error.kind);
+                }
+                NotifyType::TEMPORARY_FAILURE => {
+                    sa.queue.push_front(Task::CreateChild(self.offer.template, self.flow));
+                    sa.pause(cx, TEMPORARY_FAILURE_WAIT);
+                }
+                other => self.offer.refused(cx, sa, other),
+            }
+            return Ok(());
+        }
+        let nr = payloads.nonce()?.0;
+        let agreed = self.offer.accept(payloads);
+        let both = agreed.and_then(|agreed| {
+            let shared = child::complete_key_exchange(self.kex, &agreed.suite, payloads)?;
+            Some((agreed, shared))
+        });
+        let Some((agreed, shared)) = both else {
+            self.offer.refused(cx, sa, NotifyType::INVALID_SYNTAX);
+            sa.push(cx, Task::DiscardChild(self.offer.spi_in));
+            return Ok(());
+        };
+        let nonces = Nonces { ni: &self.ni, nr };
+        let origin = Origin { shared, nonces, initiator: true, replaces: None, activation: Activation::Now };
+        child::install(cx, sa, agreed, origin);
+        Ok(())
+    }
+}
+
+/// Answers the peer's request for another Child SA.
+///
+/// # Errors
+/// NO_ADDITIONAL_SAS, NO_PROPOSAL_CHOSEN, TS_UNACCEPTABLE, INVALID_KE_PAYLOAD; INVALID_SYNTAX.
+pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Result<MessageBuilder, Failure> {
+    let payloads = request.payloads();
+    let ni = payloads.nonce()?.0;
+    let ke = payloads.ke_opt()?;
+    let Some(connection) = sa.connection.clone() else { return Err(notify(NotifyType::NO_ADDITIONAL_SAS)) };
+    if sa.children.len() >= MAX_CHILDREN {
+        return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
+    }
+    let choice = child::choose(cx, sa, &connection, &connection.children, payloads, true)?;
+    let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
+    let nr = cx.nonce();
+
+    let mut response = MessageBuilder::new(request.header().reply());
+    choice.push_sa(&mut response);
+    response.push(&Payload::Nonce(Nonce(&nr)));
+    if let Some(ke) = own_ke {
+        ke.push(&mut response);
+    }
+    choice.push_ts(&mut response);
+    let nonces = Nonces { ni, nr: &nr };
+    let origin = Origin { shared, nonces, initiator: false, replaces: None, activation: Activation::Now };
+    child::install(cx, sa, choice.agreed, origin);
+    Ok(response)
+}

@@ -1,0 +1,170 @@
+//! The Child SAs of one IKE SA.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cygnet_esp::{Encr, Spi};
+use cygnet_spd::TrafficSelector;
+
+use crate::config::Child;
+use crate::output::ChildId;
+use crate::status::{ChildState, ChildStatus};
+
+/// A pair of ESP SAs, without its keys: those went to the data path.
+#[derive(Debug)]
+pub(crate) struct ChildSa {
+    pub(crate) id: ChildId,
+    pub(crate) template: Arc<Child>,
+    pub(crate) spi_in: Spi,
+    pub(crate) spi_out: Spi,
+    pub(crate) encr: &'static Encr,
+    pub(crate) group: Option<u16>,
+    pub(crate) esn: bool,
+    pub(crate) udp_encapsulation: bool,
+    pub(crate) local_ts: Vec<TrafficSelector>,
+    pub(crate) remote_ts: Vec<TrafficSelector>,
+    pub(crate) state: ChildState,
+    /// The pair that replaced this one, from the new pair's installation on.
+    pub(crate) successor: Option<ChildId>,
+    /// As responder of a rekey: the peer has not shown yet that it has this pair (RFC 7296 §2.8).
+    pub(crate) unconfirmed: bool,
+    pub(crate) installed: Instant,
+    pub(crate) rekey_at: Option<Instant>,
+    pub(crate) expires_at: Option<Instant>,
+}
+
+impl ChildSa {
+    fn deadline(&self) -> Option<Instant> {
+        let rekey = self.rekey_at.filter(|_| self.state == ChildState::Installed);
+        let expire = self.expires_at.filter(|_| self.state != ChildState::Deleting);
+        rekey.into_iter().chain(expire).min()
+    }
+
+    fn status(&self) -> ChildStatus {
+        ChildStatus {
+            id: self.id,
+            child: self.template.clone(),
+            state: self.state,
+            spi_in: self.spi_in,
+            spi_out: self.spi_out,
+            encr: self.encr,
+            group: self.group,
+            esn: self.esn,
+            udp_encapsulation: self.udp_encapsulation,
+            local_ts: self.local_ts.clone(),
+            remote_ts: self.remote_ts.clone(),
+            installed: self.installed,
+            rekey_at: self.rekey_at,
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+/// What a child's lifetime asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// The soft limit passed: rekey.
+    Soft(ChildId),
+    /// The hard limit passed: delete.
+    Hard(ChildId),
+    /// What was under way to a replaced pair has arrived: remove it.
+    Retired(ChildId),
+}
+
+/// The children; one owner, always: rekeying the IKE SA moves them by value to the successor (RFC 7296 §2.8).
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    alive: Vec<ChildSa>,
+    /// Deleted in favour of a successor; installed a little longer for packets under way.
+    retired: Vec<(ChildId, Instant)>,
+}
+
+impl Children {
+    pub(crate) fn push(&mut self, child: ChildSa) {
+        self.alive.push(child);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ChildSa> + '_ {
+        self.alive.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.alive.len()
+    }
+
+    pub(crate) fn find(&self, id: ChildId) -> Option<&ChildSa> {
+        self.alive.iter().find(|child| child.id == id)
+    }
+
+    pub(crate) fn find_mut(&mut self, id: ChildId) -> Option<&mut ChildSa> {
+        self.alive.iter_mut().find(|child| child.id == id)
+    }
+
+    /// The child that the peer names by the SPI of its own inbound half (RFC 7296 §1.3.3, §1.4.1).
+    pub(crate) fn by_peer_spi(&self, spi: Spi) -> Option<&ChildSa> {
+        self.alive.iter().find(|child| child.spi_out == spi)
+    }
+
+    /// A child of `template` that carries traffic, or soon will again.
+    pub(crate) fn serving(&self, template: &str) -> Option<&ChildSa> {
+        let serves = |c: &&ChildSa| matches!(c.state, ChildState::Installed | ChildState::Rekeying);
+        self.alive.iter().filter(serves).find(|child| child.template.name == template)
+    }
+
+    pub(crate) fn remove(&mut self, id: ChildId) -> Option<ChildSa> {
+        let index = self.alive.iter().position(|child| child.id == id)?;
+        Some(self.alive.remove(index))
+    }
+
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// Every child that is installed, for a change of owner or path.
+    pub(crate) fn ids(&self) -> Vec<ChildId> {
+        self.alive.iter().map(|child| child.id).chain(self.retired.iter().map(|(id, _)| *id)).collect()
+    }
+
+    /// Keeps a deleted pair installed until `at`.
+    pub(crate) fn retire(&mut self, id: ChildId, at: Instant) {
+        self.retired.push((id, at));
+    }
+
+    /// All that is retired, at once.
+    pub(crate) fn take_retired(&mut self) -> Vec<ChildId> {
+        self.retired.drain(..).map(|(id, _)| id).collect()
+    }
+
+    /// The earliest limit.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let retired = self.retired.iter().map(|(_, at)| *at);
+        self.alive.iter().filter_map(ChildSa::deadline).chain(retired).min()
+    }
+
+    /// Takes one limit that has passed.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<Lifetime> {
+        if let Some(index) = self.retired.iter().position(|(_, at)| *at <= now) {
+            return Some(Lifetime::Retired(self.retired.swap_remove(index).0));
+        }
+        let child = self.alive.iter_mut().find(|child| child.deadline().is_some_and(|at| at <= now))?;
+        if child.expires_at.is_some_and(|at| at <= now) {
+            child.expires_at = None;
+            child.rekey_at = None;
+            return Some(Lifetime::Hard(child.id));
+        }
+        child.rekey_at = None;
+        Some(Lifetime::Soft(child.id))
+    }
+
+    /// Tries the rekey of `id` again later.
+    pub(crate) fn rekey_later(&mut self, id: ChildId, now: Instant, wait: Duration) {
+        if let Some(child) = self.find_mut(id).filter(|child| child.state == ChildState::Rekeying) {
+            child.state = ChildState::Installed;
+            child.rekey_at = Some(now + wait);
+        }
+    }
+
+    pub(crate) fn status(&self) -> Vec<ChildStatus> {
+        self.alive.iter().map(ChildSa::status).collect()
+    }
+}

@@ -1,0 +1,241 @@
+//! One IKE SA: three questions, three types.
+//!
+//! | question | type | file |
+//! |---|---|---|
+//! | How far is the peer trusted? | [`Phase`] | [`phase`] |
+//! | Which message IDs are in flight? | [`Window`] | [`window`] |
+//! | What did we ask? | [`InFlight`] | [`crate::exchange`] |
+//!
+//! This file holds the SA and answers questions about it; [`inbound`] takes its messages, [`outbound`] sends, and
+//! [`lifecycle`] runs its timers, opens and closes it.
+
+pub(crate) mod children;
+mod fragments;
+mod inbound;
+pub(crate) mod keys;
+mod lifecycle;
+pub(crate) mod nat;
+mod outbound;
+pub(crate) mod phase;
+pub(crate) mod timers;
+pub(crate) mod window;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::children::Children;
+use self::fragments::Reassembly;
+use self::phase::Phase;
+use self::timers::{Timer, Timers};
+use self::window::Window;
+use crate::config::Connection;
+use crate::exchange::{InFlight, Task};
+use crate::identity::Identity;
+use crate::message::{HashAlgorithm, IkeSpi};
+use crate::output::{ChildId, IkeSaId, Path};
+use crate::status::{IkeState, IkeStatus, NatStatus};
+
+/// An IKE SA.
+pub(crate) struct IkeSa {
+    pub(crate) id: IkeSaId,
+    /// Whether we are the original initiator (RFC 7296 §2.2).
+    pub(crate) initiator: bool,
+    pub(crate) spi_i: IkeSpi,
+    pub(crate) spi_r: IkeSpi,
+    pub(crate) path: Path,
+    pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) phase: Phase,
+    pub(crate) window: Window,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) queue: VecDeque<Task>,
+    pub(crate) children: Children,
+    pub(crate) timers: Timers,
+    pub(crate) peer: PeerFeatures,
+    pub(crate) nat: NatStatus,
+    /// A successor has its children; only its Delete is to come.
+    pub(crate) superseded: bool,
+    /// Digest of the IKE_SA_INIT request that made us responder.
+    pub(crate) init_digest: Option<[u8; 32]>,
+    pub(crate) created: Instant,
+    /// When something authentic last came from the peer.
+    pub(crate) heard_at: Instant,
+    requests: Reassembly,
+    responses: Reassembly,
+}
+
+/// What the peer said it can do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PeerFeatures {
+    /// IKEV2_FRAGMENTATION_SUPPORTED (RFC 7383 §2.3).
+    pub(crate) fragmentation: bool,
+    /// SIGNATURE_HASH_ALGORITHMS (RFC 7427 §4), if it sent them.
+    pub(crate) hashes: Option<Vec<HashAlgorithm>>,
+    /// Both NAT_DETECTION notifications were there (RFC 7296 §2.23).
+    pub(crate) nat_traversal: bool,
+}
+
+/// The part of a new SA that its making decides.
+pub(crate) struct Origin {
+    pub(crate) initiator: bool,
+    pub(crate) spi_i: IkeSpi,
+    pub(crate) spi_r: IkeSpi,
+    pub(crate) path: Path,
+    pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) phase: Phase,
+    pub(crate) window: Window,
+}
+
+impl IkeSa {
+    pub(crate) fn new(id: IkeSaId, now: Instant, origin: Origin) -> Self {
+        let Origin { initiator, spi_i, spi_r, path, connection, phase, window } = origin;
+        Self {
+            id,
+            initiator,
+            spi_i,
+            spi_r,
+            path,
+            connection,
+            phase,
+            window,
+            in_flight: None,
+            queue: VecDeque::new(),
+            children: Children::default(),
+            timers: Timers::default(),
+            peer: PeerFeatures::default(),
+            nat: NatStatus::default(),
+            superseded: false,
+            init_digest: None,
+            created: now,
+            heard_at: now,
+            requests: Reassembly::default(),
+            responses: Reassembly::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> IkeSaId {
+        self.id
+    }
+
+    /// The SPI that we chose.
+    pub(crate) fn local_spi(&self) -> IkeSpi {
+        if self.initiator { self.spi_i } else { self.spi_r }
+    }
+
+    /// The SPI that the peer chose; zero while it has not.
+    pub(crate) fn remote_spi(&self) -> IkeSpi {
+        if self.initiator { self.spi_r } else { self.spi_i }
+    }
+
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.connection.clone()
+    }
+
+    pub(crate) fn init_digest(&self) -> Option<[u8; 32]> {
+        self.init_digest
+    }
+
+    pub(crate) fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// Nothing is left to do for it: its owner can drop it.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. }) && self.timers.at(Timer::Forget).is_none()
+    }
+
+    /// It holds memory for a peer that is not authenticated, or was refused.
+    pub(crate) fn is_half_open(&self) -> bool {
+        match self.phase {
+            Phase::Responding(_) => true,
+            Phase::Closing { was_half_open, .. } => was_half_open,
+            Phase::Initiating(_) | Phase::Established(_) => false,
+        }
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.phase.established().is_some()
+    }
+
+    pub(crate) fn is_of(&self, connection: &str) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.name == connection)
+    }
+
+    /// Whether it is authenticated between these two.
+    pub(crate) fn is_between(&self, local: &Identity, remote: &Identity) -> bool {
+        self.phase.established().is_some_and(|e| e.local_id == *local && e.remote_id == *remote)
+    }
+
+    /// Whether it was established before `time`.
+    pub(crate) fn is_older_than(&self, time: Instant) -> bool {
+        self.phase.established().is_some_and(|e| e.since < time)
+    }
+
+    /// Whether a child of this name carries traffic.
+    pub(crate) fn serves(&self, child: &str) -> bool {
+        self.is_established() && !self.is_deleting() && self.children.serving(child).is_some()
+    }
+
+    /// Whether a child of this name is being negotiated, or will be.
+    pub(crate) fn expects(&self, child: &str) -> bool {
+        if matches!(self.phase, Phase::Closing { .. }) || self.is_deleting() {
+            return false;
+        }
+        let queued = self.queue.iter().any(|task| matches!(task, Task::CreateChild(c, _) if c.name == child));
+        queued || self.in_flight.as_ref().is_some_and(|exchange| exchange.child_name() == Some(child))
+    }
+
+    /// Whether new children can be asked of it: it is initiating or established, and not on its way out.
+    pub(crate) fn takes_children(&self) -> bool {
+        matches!(self.phase, Phase::Initiating(_) | Phase::Established(_)) && !self.is_deleting()
+    }
+
+    /// Whether we asked the peer to delete it, or are about to, or it shall.
+    pub(crate) fn is_deleting(&self) -> bool {
+        let doomed = |task: &Task| matches!(task, Task::DeleteIke(_));
+        self.superseded || self.in_flight.as_ref().is_some_and(InFlight::ends_sa) || self.queue.iter().any(doomed)
+    }
+
+    /// Connection and template of a child.
+    pub(crate) fn names_of(&self, child: ChildId) -> Option<(Arc<Connection>, String)> {
+        Some((self.connection.clone()?, self.children.find(child)?.template.name.clone()))
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.timers.next(), self.window.deadline(), self.children.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// How it looks from outside; `None` if it is over.
+    pub(crate) fn status(&self) -> Option<IkeStatus> {
+        let state = match &self.phase {
+            Phase::Closing { .. } => return None,
+            Phase::Initiating(_) | Phase::Responding(_) => IkeState::Connecting,
+            Phase::Established(_) if self.is_deleting() => IkeState::Deleting,
+            Phase::Established(_) if matches!(self.in_flight, Some(InFlight::RekeyIke(_))) => IkeState::Rekeying,
+            Phase::Established(_) => IkeState::Established,
+        };
+        let established = self.phase.established();
+        let configured = || self.connection.as_ref().map(|c| c.local.id.clone());
+        Some(IkeStatus {
+            id: self.id,
+            connection: self.connection.clone(),
+            state,
+            initiator: self.initiator,
+            spi_i: self.spi_i,
+            spi_r: self.spi_r,
+            path: self.path,
+            local_id: established.map(|e| e.local_id.clone()).or_else(configured),
+            remote_id: established.map(|e| e.remote_id.clone()),
+            algorithms: self.phase.secured().map(|secured| secured.algorithms),
+            established: established.map(|e| e.since),
+            rekey_at: self.timers.at(Timer::Rekey),
+            expires_at: self.timers.at(Timer::Expire),
+            nat: self.nat,
+            active_task: self.in_flight.as_ref().map(InFlight::name),
+            queued_tasks: self.queue.iter().map(Task::name).collect(),
+            children: self.children.status(),
+        })
+    }
+}
