@@ -72,6 +72,11 @@ impl Handle {
         }
     }
 
+    /// Resolves when the gateway has stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
+    }
+
     /// Tells the subscribers, if there are any.
     pub(crate) fn notify(&self, notice: Notice) {
         let _ = self.notices.send(Arc::new(notice));

@@ -3,11 +3,13 @@
 pub mod base64;
 pub mod config;
 pub mod control;
+pub mod driver;
 pub mod fuzz;
 pub mod handle;
 pub mod install;
 pub mod keylog;
 pub mod narrate;
 pub mod net;
+pub mod runtime;
 pub mod tun;
 pub mod workers;

@@ -135,7 +135,7 @@ fn authentication(connection: &Section<'_>, ends: Ends, credentials: &Credential
 
     let credential = ours.as_ref().and_then(|section| credential(section, local_method));
     let local_id = local_id.or_else(|| match local_method {
-        Method::Certificate => credential.as_ref().and_then(|credential| credential.subject()),
+        Method::Certificate => credential.as_ref().and_then(|credential| credential.subject().cloned()),
         Method::Psk => ends.local.map(Identity::Ip),
     });
     let id_missing = local_id.is_none() && !ours.as_ref().is_some_and(|s| s.has("id") || s.has("cert"));

@@ -154,6 +154,3 @@ fn report(direction: &str, result: io::Result<()>) {
         tracing::error!("the {direction} worker stopped: {error}");
     }
 }
-
-#[cfg(test)]
-mod tests;

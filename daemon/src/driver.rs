@@ -1,0 +1,359 @@
+//! The one task that owns the IKE endpoint: datagrams, commands, signals and time go in, outputs are carried out in
+//! their order.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use cygnet_esp::udp::{KEEPALIVE, NON_ESP_MARKER};
+use cygnet_ike::status::IkeStatus;
+use cygnet_ike::{ChildId, Command, Endpoint, Event, IkeSaId, Now, Output, SessionKeys, Transmit};
+use cygnet_sad::PairStatus;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::handle::{Handle, Notice, Request, Status, Traffic};
+use crate::install::{self, child_id, pair_id};
+use crate::net::{Channel, Outgoing};
+use crate::workers::{DataPath, Datagram, Signal};
+
+/// How often liveness and NAT mappings are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// Idle time after which a NAT mapping is refreshed (RFC 3948 §4).
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(20);
+/// How long a stop waits for the peers to acknowledge the deletion of their SAs.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// Final traffic of removed children, kept until their notice is written.
+const REMEMBERED: usize = 256;
+/// Datagrams handled before anything else gets its turn.
+const BURST: usize = 64;
+
+/// Where session keys go, if anywhere.
+pub type KeySink = Box<dyn FnMut(&SessionKeys) + Send>;
+
+/// Owns the endpoint.
+pub struct Driver {
+    endpoint: Endpoint,
+    path: Arc<DataPath>,
+    handle: Handle,
+    keys: Option<KeySink>,
+    started: SystemTime,
+    /// Installed children.
+    children: HashMap<ChildId, Installed>,
+    /// What was last known of each IKE SA that is up.
+    ikes: HashMap<IkeSaId, Box<IkeStatus>>,
+    /// Traffic of children that were just removed.
+    gone: VecDeque<(ChildId, Traffic)>,
+    /// When IKE last sent something on a path that may cross a NAT.
+    sent: HashMap<(SocketAddr, SocketAddr), Instant>,
+    stopping: Option<Stop>,
+}
+
+struct Installed {
+    ike: IkeSaId,
+    /// Last traffic from the peer that the endpoint was told of.
+    heard: Option<Instant>,
+}
+
+struct Stop {
+    deadline: Instant,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// The time of this moment, for the endpoint that reads no clock.
+pub fn now() -> Now {
+    Now { instant: Instant::now(), wall: SystemTime::now() }
+}
+
+impl Driver {
+    /// A driver for `endpoint`, which installs its children in `path` and tells the subscribers of `handle`.
+    pub fn new(endpoint: Endpoint, path: Arc<DataPath>, handle: Handle, keys: Option<KeySink>) -> Self {
+        Self {
+            endpoint,
+            path,
+            handle,
+            keys,
+            started: SystemTime::now(),
+            children: HashMap::new(),
+            ikes: HashMap::new(),
+            gone: VecDeque::new(),
+            sent: HashMap::new(),
+            stopping: None,
+        }
+    }
+
+    /// Works until a stop was asked for and is complete.
+    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut datagrams: mpsc::Receiver<Datagram>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut signals = Vec::new();
+        let mut burst = Vec::with_capacity(BURST);
+        let path = Arc::clone(&self.path);
+        loop {
+            self.apply_outputs();
+            if self.stopped() {
+                break;
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                count = datagrams.recv_many(&mut burst, BURST) => {
+                    for mut datagram in burst.drain(..count) {
+                        self.endpoint.handle_datagram(now(), datagram.path, &mut datagram.bytes);
+                        self.apply_outputs();
+                    }
+                }
+                request = requests.recv() => self.serve(request),
+                () = path.signals.raised() => {
+                    path.signals.take(&mut signals);
+                    for signal in signals.drain(..) {
+                        self.endpoint.handle_command(now(), command(signal));
+                    }
+                }
+                () = sleep_until(deadline.into()) => self.endpoint.handle_timeout(now()),
+                _ = tick.tick() => self.tick(),
+            }
+        }
+        self.handle.notify(Notice::Stopping);
+        for waiting in self.stopping.into_iter().flat_map(|stop| stop.waiting) {
+            let _ = waiting.send(());
+        }
+    }
+
+    /// When to wake up at the latest.
+    fn deadline(&self) -> Instant {
+        let idle = Instant::now() + Duration::from_secs(3600);
+        let stop = self.stopping.as_ref().map(|stop| stop.deadline);
+        self.endpoint.poll_timeout().into_iter().chain(stop).fold(idle, Instant::min)
+    }
+
+    fn stopped(&self) -> bool {
+        let done = |stop: &Stop| Instant::now() >= stop.deadline || self.endpoint.ike_sas().next().is_none();
+        self.stopping.as_ref().is_some_and(done)
+    }
+
+    fn serve(&mut self, request: Option<Request>) {
+        match request {
+            Some(Request::Command(command)) => self.endpoint.handle_command(now(), command),
+            Some(Request::Status(reply)) => {
+                let _ = reply.send(self.status());
+            }
+            Some(Request::Shutdown(reply)) => self.stop(Some(reply)),
+            // Cannot happen while `self.handle` lives; were it so, nobody could ever stop us.
+            None => self.stop(None),
+        }
+    }
+
+    fn stop(&mut self, reply: Option<oneshot::Sender<()>>) {
+        if self.stopping.is_none() {
+            self.endpoint.handle_command(now(), Command::Shutdown);
+        }
+        let deadline = Instant::now() + STOP_PATIENCE;
+        self.stopping.get_or_insert(Stop { deadline, waiting: Vec::new() }).waiting.extend(reply);
+    }
+
+    fn apply_outputs(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.transmit(&transmit),
+                Output::InstallChild(child) => match install::install(&self.path.sad, Instant::now(), &child) {
+                    Ok(()) => {
+                        self.children.insert(child.id, Installed { ike: child.ike, heard: None });
+                    }
+                    Err(error) => {
+                        tracing::error!(
+                            "child {} of {} not installed: {error}",
+                            child.child.name,
+                            child.connection.name
+                        );
+                        self.endpoint.handle_command(now(), Command::ExpireChild(child.id));
+                    }
+                },
+                Output::ActivateChild(child) => drop(self.path.sad.activate(pair_id(child))),
+                Output::MoveChild { child, path } => install::relocate(&self.path.sad, child, path),
+                Output::RemoveChild(child) => self.remove(child),
+                Output::Event(event) => self.report(event),
+            }
+        }
+    }
+
+    fn transmit(&mut self, transmit: &Transmit) {
+        let Transmit { path, datagram } = transmit;
+        let framed;
+        let (channel, contents) = if path.marker {
+            framed = [&NON_ESP_MARKER[..], datagram].concat();
+            self.sent.insert((path.local, path.remote), Instant::now());
+            (Channel::NatT, &framed)
+        } else {
+            (Channel::Ike, datagram)
+        };
+        self.send(channel, path.local, path.remote, contents);
+    }
+
+    fn send(&self, channel: Channel, local: SocketAddr, remote: SocketAddr, contents: &[u8]) {
+        let outgoing = Outgoing { contents, segment: contents.len(), channel, local, remote, ecn: 0 };
+        if let Err(error) = self.path.net.send(&outgoing) {
+            // IKE retransmits; if it lasts, the exchange fails and says so.
+            tracing::debug!("{} octets to {remote} not sent: {error}", contents.len());
+        }
+    }
+
+    fn remove(&mut self, child: ChildId) {
+        self.children.remove(&child);
+        if let Some(status) = self.path.sad.remove(pair_id(child)) {
+            self.gone.truncate(REMEMBERED - 1);
+            self.gone.push_front((child, traffic(&status)));
+        }
+    }
+
+    /// What became of a child's traffic, whether it is still installed or just gone.
+    fn final_traffic(&self, child: ChildId) -> Traffic {
+        let installed = self.path.sad.status(pair_id(child)).map(|status| traffic(&status));
+        let gone = || self.gone.iter().find(|(id, _)| *id == child).map(|(_, traffic)| *traffic);
+        installed.or_else(gone).unwrap_or_default()
+    }
+
+    /// The IKE SA as it is now, kept for when it is gone.
+    fn observe(&mut self, ike: IkeSaId) -> Option<Box<IkeStatus>> {
+        if let Some(status) = self.endpoint.ike_sa(ike) {
+            self.ikes.insert(ike, Box::new(status));
+        }
+        self.ikes.get(&ike).cloned()
+    }
+
+    fn report(&mut self, event: Event) {
+        let notice = match event {
+            Event::IkeUp(ike) => self.observe(ike).map(Notice::IkeUp),
+            Event::IkeRekeyed { old, new } => {
+                for child in self.children.values_mut().filter(|child| child.ike == old) {
+                    child.ike = new;
+                }
+                self.observe(new).map(|new| Notice::IkeRekeyed { old, new })
+            }
+            Event::IkeDown { ike, connection, reason } => {
+                let last = self.ikes.remove(&ike);
+                if let Some(path) = last.as_ref().map(|last| last.path) {
+                    self.sent.remove(&(path.local, path.remote));
+                }
+                Some(Notice::IkeDown { ike, connection: connection.map(|of| of.name.clone()), reason, last })
+            }
+            Event::ChildUp(child) => self.above(child).map(|ike| Notice::ChildUp { child, ike }),
+            Event::ChildRekeyed { old, new } => self.above(new).map(|ike| Notice::ChildRekeyed { old, new, ike }),
+            Event::ChildDown { child, ike, connection, name, reason } => Some(Notice::ChildDown {
+                child,
+                ike,
+                connection: connection.name.clone(),
+                name,
+                reason,
+                last: self.ikes.get(&ike).cloned(),
+                traffic: self.final_traffic(child),
+            }),
+            Event::Failed(failure) => Some(Notice::Failed(failure)),
+            Event::Retransmitted { ike, attempt } => Some(Notice::Retransmitted { ike, attempt }),
+            Event::Dropped { path, reason } => {
+                tracing::debug!("IKE datagram from {} dropped: {reason:?}", path.remote);
+                None
+            }
+            Event::Keys(keys) => {
+                if let Some(sink) = &mut self.keys {
+                    sink(&keys);
+                }
+                None
+            }
+        };
+        if let Some(notice) = notice {
+            self.handle.notify(notice);
+        }
+    }
+
+    /// The IKE SA above an installed child.
+    fn above(&mut self, child: ChildId) -> Option<Box<IkeStatus>> {
+        let ike = self.children.get(&child)?.ike;
+        self.observe(ike)
+    }
+
+    fn tick(&mut self) {
+        let alive: Vec<IkeSaId> = self.heard();
+        for ike in alive {
+            self.endpoint.handle_command(now(), Command::PeerAlive(ike));
+        }
+        self.refresh_nat_mappings();
+    }
+
+    /// IKE SAs with authenticated traffic since the last time: proof of liveness (RFC 7296 §2.4).
+    fn heard(&mut self) -> Vec<IkeSaId> {
+        let sad = &self.path.sad;
+        let mut alive = Vec::new();
+        for (&child, installed) in &mut self.children {
+            let Some(status) = sad.status(pair_id(child)) else { continue };
+            if status.inbound.last_used > installed.heard {
+                installed.heard = status.inbound.last_used;
+                alive.push(installed.ike);
+            }
+        }
+        alive.sort_unstable();
+        alive.dedup();
+        alive
+    }
+
+    /// Keeps the mapping of a NAT before us alive (RFC 3948 §4): only from behind it, only when nothing else was sent.
+    fn refresh_nat_mappings(&mut self) {
+        let behind: Vec<IkeSaId> = self.ikes.values().filter(|ike| ike.nat.local).map(|ike| ike.id).collect();
+        let now = Instant::now();
+        for ike in behind {
+            let Some(status) = self.endpoint.ike_sa(ike) else { continue };
+            let path = status.path;
+            let by_esp = |child: &cygnet_ike::status::ChildStatus| {
+                self.path.sad.status(pair_id(child.id)).and_then(|status| status.outbound.last_used)
+            };
+            let by_ike = self.sent.get(&(path.local, path.remote)).copied();
+            let last = status.children.iter().filter_map(by_esp).chain(by_ike).max();
+            if path.marker && last.is_none_or(|last| now.saturating_duration_since(last) >= KEEPALIVE_AFTER) {
+                self.send(Channel::NatT, path.local, path.remote, &KEEPALIVE);
+                self.sent.insert((path.local, path.remote), now);
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        let pairs = self.path.sad.statuses();
+        let mut packets = self.path.counters.snapshot();
+        packets.push(("signals.dropped", self.path.signals.dropped()));
+        Status {
+            started: self.started,
+            ike_sas: self.endpoint.ike_sas().collect(),
+            traffic: pairs.iter().map(|status| (child_id(status.pair.id()), traffic(status))).collect(),
+            packets,
+            tun: self.path.tun.name().to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("children", &self.children.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a signal of the data path means to IKE.
+fn command(signal: Signal) -> Command {
+    match signal {
+        Signal::Acquire(policy, flow) => Command::Acquire { policy, flow },
+        Signal::Used(pair) => Command::ChildUsed(child_id(pair)),
+        Signal::Soft(pair) => Command::RekeyChild(child_id(pair)),
+        Signal::Hard(pair) => Command::ExpireChild(child_id(pair)),
+    }
+}
+
+fn traffic(status: &PairStatus) -> Traffic {
+    let PairStatus { pair, inbound, outbound } = status;
+    Traffic {
+        packets_in: inbound.packets,
+        octets_in: inbound.octets,
+        idle_in: inbound.last_used.map(|at| at.elapsed()),
+        packets_out: outbound.packets,
+        octets_out: outbound.octets,
+        idle_out: outbound.last_used.map(|at| at.elapsed()),
+        age: pair.installed().elapsed(),
+    }
+}

@@ -1,0 +1,178 @@
+//! Start-up and stop of a gateway, as a list.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cygnet_ike::Endpoint;
+use cygnet_spd::Policies;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::driver::{Driver, KeySink, now};
+use crate::handle::Handle;
+use crate::keylog::KeyLog;
+use crate::net::routing::{Plan, Routing};
+use crate::net::{Listen, Net, Sockets};
+use crate::tun::{Tun, TunDevice};
+use crate::workers::{DataPath, Threads};
+
+/// IKE messages that may wait for the driver.
+const IKE_QUEUE: usize = 1024;
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum StartError {
+    /// No TUN device.
+    #[error("the TUN device {name} can't be created: {error}")]
+    #[diagnostic(help(
+        "it needs CAP_NET_ADMIN and /dev/net/tun; if the name is taken by another gateway, set `gateway.tun`"
+    ))]
+    Tun {
+        /// Its name.
+        name: String,
+        /// As the system says.
+        error: io::Error,
+    },
+    /// No sockets.
+    #[error("the outer network can't be opened: {0}")]
+    #[diagnostic(help(
+        "another IKE daemon may hold the port; ports below 1024 need CAP_NET_BIND_SERVICE, raw ESP CAP_NET_RAW, \
+         the mark CAP_NET_ADMIN"
+    ))]
+    Sockets(io::Error),
+    /// No routes.
+    #[error("the routes to the protected networks can't be set: {0}")]
+    #[diagnostic(help("it needs CAP_NET_ADMIN; `gateway.route_table` must not be in use by others"))]
+    Routes(io::Error),
+    /// No key log.
+    #[error("the key log in {} can't be written: {error}", directory.display())]
+    #[diagnostic(help("make the directory, for its owner alone, or leave `gateway.key_log` out"))]
+    KeyLog {
+        /// Where.
+        directory: PathBuf,
+        /// As the system says.
+        error: io::Error,
+    },
+    /// No threads.
+    #[error("the threads of the data path can't be started: {0}")]
+    Threads(io::Error),
+}
+
+/// What a gateway is made of, for an embedding that brings its own networks.
+pub struct Parts {
+    /// Connections.
+    pub ike: cygnet_ike::Config,
+    /// Policies.
+    pub policies: Policies,
+    /// The outer network.
+    pub net: Arc<dyn Net>,
+    /// The inner network.
+    pub tun: Arc<dyn Tun>,
+    /// Largest inner packet, octets.
+    pub mtu: usize,
+    /// Threads in each direction.
+    pub workers: usize,
+    /// Where session keys go: only with [`cygnet_ike::Config::report_keys`].
+    pub keys: Option<KeySink>,
+}
+
+/// A running gateway. [`shutdown`](Gateway::shutdown) stops it cleanly; dropping it stops it without a word to the
+/// peers, and leaves the routing rules to the next start.
+#[derive(Debug)]
+pub struct Gateway {
+    handle: Handle,
+    driver: JoinHandle<()>,
+    threads: Threads,
+    routing: Option<Routing>,
+}
+
+impl Gateway {
+    /// Opens everything that `config` names on this host, and runs. Inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`]. What was opened is closed again.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config { gateway, ike, policies, .. } = config;
+        let keys = gateway.key_log.as_deref().map(key_sink).transpose()?;
+        let tun = TunDevice::create(&gateway.tun, gateway.mtu)
+            .map_err(|error| StartError::Tun { name: gateway.tun.clone(), error })?;
+        let listen = Listen {
+            addresses: gateway.listen,
+            ike_port: gateway.ike_port,
+            nat_port: gateway.nat_port,
+            raw_esp: gateway.raw_esp,
+            fwmark: gateway.fwmark,
+        };
+        let net = Sockets::bind(&listen).map_err(StartError::Sockets)?;
+        let plan = Plan::new(&gateway.tun, gateway.route_table, gateway.fwmark, &policies);
+        let routing = Routing::install(plan).await.map_err(StartError::Routes)?;
+        let parts = Parts {
+            ike,
+            policies,
+            net: Arc::new(net),
+            tun: Arc::new(tun),
+            mtu: gateway.mtu.into(),
+            workers: gateway.workers,
+            keys,
+        };
+        match Self::assemble(parts) {
+            Ok(gateway) => Ok(Self { routing: Some(routing), ..gateway }),
+            Err(error) => {
+                routing.remove().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs a gateway on networks that the caller made. Inside a tokio runtime; sets no routes.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn assemble(parts: Parts) -> Result<Self, StartError> {
+        let Parts { ike, policies, net, tun, mtu, workers, keys } = parts;
+        let path = DataPath::new(net, tun, policies, mtu);
+        let (datagrams, inbox) = mpsc::channel(IKE_QUEUE);
+        let threads = Threads::spawn(&path, workers, &datagrams).map_err(StartError::Threads)?;
+        let endpoint = Endpoint::new(ike, Box::new(rand::make_rng::<StdRng>()), now());
+        let (handle, requests) = Handle::new();
+        let driver = Driver::new(endpoint, path, handle.clone(), keys);
+        let driver = tokio::spawn(driver.run(requests, inbox));
+        Ok(Self { handle, driver, threads, routing: None })
+    }
+
+    /// To talk to it, from any task and for any time.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Resolves when somebody stopped it through a [`Handle`]; [`shutdown`](Self::shutdown) then does the rest.
+    pub async fn stopped(&self) {
+        self.handle.stopped().await;
+    }
+
+    /// Deletes the SAs at the peers, waiting a bounded time for their answers, then removes routes, rule and TUN.
+    pub async fn shutdown(self) {
+        let Self { handle, driver, threads, routing } = self;
+        handle.shutdown().await;
+        driver.abort();
+        if let Some(routing) = routing {
+            routing.remove().await;
+        }
+        // Joins threads, which finish their batch within milliseconds.
+        let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
+        let _ = driver.await;
+    }
+}
+
+fn key_sink(directory: &std::path::Path) -> Result<KeySink, StartError> {
+    let failed = |error| StartError::KeyLog { directory: directory.to_owned(), error };
+    let mut log = KeyLog::open(directory).map_err(failed)?;
+    Ok(Box::new(move |keys| {
+        if let Err(error) = log.write(keys) {
+            tracing::warn!("session keys not logged: {error}");
+        }
+    }))
+}
