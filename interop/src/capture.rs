@@ -111,3 +111,20 @@ pub(crate) fn decrypted(file: &Path, keys: &Path, filter: &str, fields: &[&str])
     let text = process::run(&mut command, Duration::from_secs(60))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_udp_payloads_in_frames() {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 33, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        frame.extend([0x01, 0xf4, 0x11, 0x94, 0, 13, 0, 0]);
+        frame.extend(b"hello, padding");
+        assert_eq!(udp_payload(&frame), Some((4500, b"hello".to_vec())));
+        frame[23] = 6;
+        assert_eq!(udp_payload(&frame), None);
+        assert_eq!(udp_payload(&frame[..20]), None);
+    }
+}

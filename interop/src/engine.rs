@@ -121,11 +121,13 @@ impl Engine {
         let (netns, conf) = (format!("{}:/netns", namespace.path()), format!("{case}:{case}"));
         let (strongswan, swanctl) = (format!("STRONGSWAN_CONF={path}/strongswan.conf"), format!("SWANCTL_DIR={path}"));
         let label = format!("cygnet-interop={}", std::process::id());
-        let options = ["run", "-d", "--rm", "--name", name, "--label", &label, "--network", "host", "--privileged"];
+        let options = ["run", "-d", "--rm", "--name", name, "--label", &label, "--network", "host"];
+        // SYS_ADMIN is what entering a namespace takes.
+        let rights = ["--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=NET_RAW", "--device=/dev/net/tun"];
         let shared = ["-v", &netns, "-v", &conf, "-e", &strongswan, "-e", &swanctl, image];
         let program = ["nsenter", "--net=/netns", "/usr/sbin/charon-systemd"];
         let container = Container { engine: self.program, conf: self.conf.clone(), name: name.to_owned() };
-        self.run(&[&options[..], &shared, &program].concat(), MINUTES)?;
+        self.run(&[&options[..], &rights, &shared, &program].concat(), MINUTES)?;
         Ok(container)
     }
 

@@ -124,3 +124,18 @@ fn send(bed: &Bed<'_>, messages: Vec<(u16, Vec<u8>)>) -> Result<()> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutants_differ_from_their_originals_and_repeat_from_run_to_run() {
+        let originals = [(500, vec![7; 200]), (4500, [vec![0; 4], vec![7; 80]].concat())];
+        let made = mutants(&originals, 1000, SEED);
+        assert_eq!(made, mutants(&originals, 1000, SEED));
+        assert!(made.iter().all(|mutant| !originals.contains(mutant)));
+        // The non-ESP marker stays: without it a message would be taken for ESP, and miss what is to be tested.
+        assert!(made.iter().all(|(port, data)| *port == 500 || data.starts_with(&[0; 4])));
+    }
+}
