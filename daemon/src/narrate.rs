@@ -70,7 +70,12 @@ pub async fn log(handle: Handle) {
     drop(handle);
     loop {
         match notices.recv().await {
-            Ok(notice) => write(&notice),
+            Ok(notice) => {
+                write(&notice);
+                if matches!(*notice, Notice::Stopping) {
+                    return;
+                }
+            }
             Err(RecvError::Lagged(missed)) => warn!(missed, "events came faster than they could be logged"),
             Err(RecvError::Closed) => return,
         }

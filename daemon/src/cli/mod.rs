@@ -26,7 +26,7 @@ pub const DEFAULT_CONFIG: &str = "/etc/cygnet/cygnet.toml";
 
 /// IKEv2 and IPsec in userspace.
 #[derive(Debug, Parser)]
-#[command(name = "cygnet", version, about, propagate_version = true)]
+#[command(name = "cygnet", version, about = "IKEv2 and IPsec in userspace", propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -116,7 +116,6 @@ struct DemoArgs {
 impl Cli {
     /// Carries out the command.
     pub fn execute(self) -> ExitCode {
-        show_reports_without_neighbouring_lines();
         self.log();
         let Self { command, global } = self;
         let result = match command {
@@ -158,15 +157,6 @@ impl Cli {
         // Already installed by a test that runs several commands.
         let _ = installed;
     }
-}
-
-/// The line with the mistake is enough, and its neighbours may be nobody's business.
-fn show_reports_without_neighbouring_lines() {
-    let hook = |_: &_| -> Box<dyn miette::ReportHandler> {
-        Box::new(miette::MietteHandlerOpts::new().context_lines(0).build())
-    };
-    // Already set by a test that runs several commands.
-    let _ = miette::set_hook(Box::new(hook));
 }
 
 /// One thread is enough for a client.

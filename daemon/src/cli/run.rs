@@ -26,7 +26,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Report> {
     let listener = control::bind(path, config.gateway.control_mode)
         .into_diagnostic()
         .wrap_err_with(|| format!("the control socket {} can't be opened", path.display()))?;
-    let gateway = Gateway::start((*config).clone()).await?;
+    let mut gateway = Gateway::start((*config).clone()).await?;
     let handle = gateway.handle();
     let log = tokio::spawn(narrate::log(handle.clone()));
     let control = tokio::spawn(control::serve(listener, handle, config.clone()));
@@ -51,7 +51,8 @@ pub(super) fn check(path: &Path) -> Result<(), Report> {
     for connection in &config.ike.connections {
         println!("  connection {}: {} to {}", connection.name, connection.local.id, connection.peer.id);
         for child in &connection.children {
-            let list = |ts: &[cygnet_spd::TrafficSelector]| ts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let list =
+                |ts: &[cygnet_spd::TrafficSelector]| ts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             println!("    child {}: {} === {}", child.name, list(&child.local_ts), list(&child.remote_ts));
         }
     }

@@ -83,8 +83,17 @@ fn object(section: &Message) -> Map<String, Json> {
 
 /// Numbers as numbers, but never what only looks like one: SPIs, names, identities.
 fn scalar(name: &str, text: String) -> Json {
-    const TEXT: [&str; 9] =
-        ["spi-in", "spi-out", "initiator-spi", "responder-spi", "name", "local-id", "remote-id", "local-host", "remote-host"];
+    const TEXT: [&str; 9] = [
+        "spi-in",
+        "spi-out",
+        "initiator-spi",
+        "responder-spi",
+        "name",
+        "local-id",
+        "remote-id",
+        "local-host",
+        "remote-host",
+    ];
     match (text.parse::<u64>(), text.as_str()) {
         _ if TEXT.contains(&name) => Json::String(text),
         (Ok(number), _) => json!(number),
@@ -95,7 +104,7 @@ fn scalar(name: &str, text: String) -> Json {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     table
 }

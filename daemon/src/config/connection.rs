@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cygnet_ike::auth::Credential;
+use cygnet_ike::auth::{Credential, CredentialError};
 use cygnet_ike::config::{Connection, Local, LocalAuth, Peer, PeerAuth};
 use cygnet_ike::crypto::registry::keywords;
 use cygnet_ike::identity::{IdPattern, Identity};
@@ -122,10 +122,8 @@ fn authentication(connection: &Section<'_>, ends: Ends, credentials: &Credential
     let pattern = |text: &str| text.parse::<IdPattern>().map_err(|error| error.to_string());
     let local_id = ours.as_ref().and_then(|s| s.parse("id", "\"gw.example\"", identity));
     let remote_id = theirs.as_ref().and_then(|s| s.parse("id", "\"peer.example\"", pattern));
-    let remote_id = remote_id.unwrap_or_else(|| match ends.remote {
-        Some(address) => IdPattern::Exact(Identity::Ip(address)),
-        None => IdPattern::Any,
-    });
+    let remote_id =
+        remote_id.or(ends.remote.map(|address| IdPattern::Exact(Identity::Ip(address)))).unwrap_or(IdPattern::Any);
     let local_method = ours.as_ref().and_then(|s| s.word("auth", &METHODS));
     let certificate_given = ours.as_ref().is_some_and(|s| s.has("cert"));
     let local_method = local_method.unwrap_or(if certificate_given { Method::Certificate } else { Method::Psk });
@@ -198,11 +196,13 @@ fn credential(section: &Section<'_>, method: Method) -> Option<Credential> {
     match Credential::new(&chain, &key) {
         Ok(credential) => Some(credential),
         Err(error) => {
-            let cause = format!("{error:?}");
-            let at = if cause.to_lowercase().contains("key") { "key" } else { "cert" };
+            let at = match error {
+                CredentialError::NoCertificate | CredentialError::Certificate(_) => "cert",
+                CredentialError::NoKey | CredentialError::EncryptedKey | CredentialError::Key(_) => "key",
+            };
             let remedy = "`cert` is a file with our certificate first, then its intermediates (PEM or DER); `key` is its \
                           private key (PKCS#8, SEC1 or PKCS#1, not encrypted)";
-            section.mistake(at, "certificate and key can't be used", cause, remedy);
+            section.mistake(at, "certificate and key can't be used", error.to_string(), remedy);
             None
         }
     }

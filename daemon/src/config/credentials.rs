@@ -57,7 +57,7 @@ pub(super) fn read(root: &Section<'_>) -> Credentials {
             for file in files {
                 if let Err(error) = Authorities::new(&file) {
                     let remedy = "give a file with CA certificates in PEM, or one in DER";
-                    section.mistake("cacert", "no usable CA certificate", format!("{error:?}"), remedy);
+                    section.mistake("cacert", "no usable CA certificate", error.to_string(), remedy);
                 }
                 join_pem(&mut certificates, &file);
             }

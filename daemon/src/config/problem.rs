@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, NamedSource, Report, SourceSpan};
+use miette::{Diagnostic, MietteError, NamedSource, Report, SourceCode, SourceSpan, SpanContents};
 use thiserror::Error;
 
 /// One mistake: where, what, why and what to do about it.
@@ -52,7 +52,7 @@ impl Problems {
             return Ok(self.warnings.into_inner());
         }
         found.sort_by_key(|problem| problem.span.start);
-        let text = NamedSource::new(name, Arc::new(source.to_owned())).with_language("TOML");
+        let text = NamedSource::new(name, Lines(Arc::from(source))).with_language("TOML");
         let mut mistakes: Vec<Mistake> =
             found.into_iter().map(|problem| Mistake::new(problem, text.clone(), source.len())).collect();
         Err(match mistakes.len() {
@@ -68,7 +68,7 @@ impl Problems {
 struct Mistake {
     message: String,
     #[source_code]
-    text: NamedSource<Arc<String>>,
+    text: NamedSource<Lines>,
     #[label("{label}")]
     span: SourceSpan,
     label: String,
@@ -77,11 +77,36 @@ struct Mistake {
 }
 
 impl Mistake {
-    fn new(problem: Problem, text: NamedSource<Arc<String>>, end: usize) -> Self {
+    fn new(problem: Problem, text: NamedSource<Lines>, end: usize) -> Self {
         let Problem { span, message, label, remedy } = problem;
         let start = span.start.min(end);
         let span = SourceSpan::from(start..span.end.clamp(start, end));
         Self { message, text, span, label, remedy }
+    }
+}
+
+/// A text of which reports quote the line with the mistake, whole, and never its neighbours: those may hold what is
+/// nobody's business.
+#[derive(Debug, Clone)]
+struct Lines(Arc<str>);
+
+impl SourceCode for Lines {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        // Without context the report asks for the place itself.
+        if (before, after) == (0, 0) {
+            return self.0.read_span(span, 0, 0);
+        }
+        let start = span.offset().min(self.0.len());
+        let end = (start + span.len()).min(self.0.len());
+        let octets = self.0.as_bytes();
+        let line_start = octets[..start].iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
+        let line_end = octets[end..].iter().position(|&octet| octet == b'\n').map_or(octets.len(), |at| end + at);
+        self.0.read_span(&SourceSpan::from(line_start..line_end), 0, 0)
     }
 }
 

@@ -37,7 +37,7 @@ fn refused(text: &str) -> String {
 fn shown(report: &Report) -> String {
     let mut text = String::new();
     let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none()).with_width(200);
-    handler.with_context_lines(0).render_report(&mut text, report.as_ref()).unwrap();
+    handler.render_report(&mut text, report.as_ref()).unwrap();
     text
 }
 
@@ -183,6 +183,8 @@ fn a_bad_proposal_points_at_the_word() {
     let text = tunnel().replace("local_addrs", "proposals = \"aes256gcm16-prfsha3844-x25519\"\nlocal_addrs");
     let report = refused(&text);
     assert_shows(&report, &["test.toml:3:26", "no algorithm is called so", "did you mean `prfsha384`?"]);
+    assert_shows(&report, &["proposals = \"aes256gcm16-prfsha3844-x25519\""]);
+    assert!(!report.contains("remote_addrs"), "the neighbours are not shown:\n{report}");
     let text = tunnel().replace("local_addrs", "proposals = \"aes128-sha1-modp1024\"\nlocal_addrs");
     assert_shows(&refused(&text), &["too weak", "RFC 8247"]);
     let text = tunnel().replace("local_addrs", "proposals = \"aes128-x25519\"\nlocal_addrs");
