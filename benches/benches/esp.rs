@@ -1,4 +1,4 @@
-//! Sealing and opening one ESP packet, beside the bare AEAD of `ring` on as many octets in the same run: the
+//! Sealing and opening a batch of ESP packets, beside the bare AEAD of `ring` on as many octets in the same run: the
 //! difference is what ESP itself costs (header, padding, sequence number, replay window).
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -25,9 +25,31 @@ fn raw(algorithm: &'static Algorithm, len: usize) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(algorithm, &KEY[..len]).expect("a key of the right length"))
 }
 
-fn filled(packet: &mut PacketBuf, size: usize) {
-    packet.clear();
+/// Packets at once, as a worker has them: one reservation of sequence numbers and two holds of the window for all.
+const BATCH: usize = 32;
+
+fn filled(size: usize) -> PacketBuf {
+    let mut packet = PacketBuf::for_mtu(size);
     packet.append(size).expect("room for a packet").fill(0x5a);
+    packet
+}
+
+fn seal_all(sa: &Outbound, packets: &mut [PacketBuf]) {
+    let mut sequence = sa.reserve(packets.len() as u32).expect("sequence numbers last");
+    for packet in packets {
+        sequence.seal(NextHeader::IPV4, packet).expect("room for ESP");
+    }
+}
+
+/// The octets that the cipher sees: payload, padding, pad length, next header.
+fn body(size: usize) -> Vec<u8> {
+    vec![0x5a; (size + 2).next_multiple_of(4)]
+}
+
+fn nonce(count: u64) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&count.to_be_bytes());
+    Nonce::assume_unique_for_key(nonce)
 }
 
 fn seal(c: &mut Criterion) {
@@ -35,30 +57,29 @@ fn seal(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("esp/seal/{name}"));
         let encr = encr(name);
         for size in SIZES {
-            group.throughput(Throughput::Bytes(size as u64));
+            group.throughput(Throughput::Bytes((BATCH * size) as u64));
             let sa = Outbound::new(Spi(0x1000), encr, &KEY[..encr.encryption_len()], &[], true).expect("legal keys");
-            let mut packet = PacketBuf::for_mtu(size);
+            let mut packets = Vec::from_iter((0..BATCH).map(|_| filled(size)));
             group.bench_function(BenchmarkId::new("cygnet", size), |b| {
                 b.iter(|| {
-                    packet.clear();
-                    packet.append(size).expect("room for a packet");
-                    let mut sequence = sa.reserve(1).expect("sequence numbers last");
-                    sequence.seal(NextHeader::IPV4, black_box(&mut packet)).expect("room for ESP");
+                    for packet in &mut packets {
+                        packet.clear();
+                        packet.append(size).expect("room for a packet");
+                    }
+                    seal_all(&sa, black_box(&mut packets));
                 });
             });
 
             let key = raw(algorithm, key_len);
-            let padded = (size + 2).next_multiple_of(4);
-            let mut body = vec![0x5a; padded];
-            let mut count = 0u64;
+            let mut bodies = vec![body(size); BATCH];
+            let mut count = 0;
             group.bench_function(BenchmarkId::new("ring", size), |b| {
                 b.iter(|| {
-                    count += 1;
-                    let mut nonce = [0; 12];
-                    nonce[4..].copy_from_slice(&count.to_be_bytes());
-                    let nonce = Nonce::assume_unique_for_key(nonce);
-                    key.seal_in_place_separate_tag(nonce, Aad::from([0; 12]), black_box(&mut body))
-                        .expect("a short message")
+                    for body in black_box(&mut bodies) {
+                        count += 1;
+                        let tag = key.seal_in_place_separate_tag(nonce(count), Aad::from([0; 12]), body);
+                        let _ = black_box(tag.expect("a short message"));
+                    }
                 });
             });
         }
@@ -72,39 +93,40 @@ fn open(c: &mut Criterion) {
         let encr = encr(name);
         let keys = &KEY[..encr.encryption_len()];
         for size in SIZES {
-            group.throughput(Throughput::Bytes(size as u64));
+            group.throughput(Throughput::Bytes((BATCH * size) as u64));
             let sender = Outbound::new(Spi(0x1000), encr, keys, &[], true).expect("legal keys");
             let receiver = Inbound::new(Spi(0x1000), encr, keys, &[], true, 1024).expect("legal keys");
             group.bench_function(BenchmarkId::new("cygnet", size), |b| {
                 b.iter_batched_ref(
                     || {
-                        let mut packet = PacketBuf::for_mtu(size);
-                        filled(&mut packet, size);
-                        let mut sequence = sender.reserve(1).expect("sequence numbers last");
-                        sequence.seal(NextHeader::IPV4, &mut packet).expect("room for ESP");
-                        packet
+                        let mut packets = Vec::from_iter((0..BATCH).map(|_| filled(size)));
+                        seal_all(&sender, &mut packets);
+                        packets
                     },
-                    |packet| receiver.open(packet).expect("a good packet"),
-                    BatchSize::NumIterations(256),
+                    |packets| {
+                        receiver.open_batch(packets, |_, _, next| {
+                            next.expect("a good packet");
+                        });
+                    },
+                    BatchSize::NumIterations(8),
                 );
             });
 
             let key = raw(algorithm, key_len);
-            let padded = (size + 2).next_multiple_of(4);
             let sealed = {
-                let mut body = vec![0x5a; padded];
-                key.seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from([0; 12]), &mut body)
-                    .expect("a short message");
+                let mut body = body(size);
+                key.seal_in_place_append_tag(nonce(0), Aad::from([0; 12]), &mut body).expect("a short message");
                 body
             };
             group.bench_function(BenchmarkId::new("ring", size), |b| {
                 b.iter_batched_ref(
-                    || sealed.clone(),
-                    |body| {
-                        let nonce = Nonce::assume_unique_for_key([0; 12]);
-                        key.open_in_place(nonce, Aad::from([0; 12]), body).expect("a good message").len()
+                    || vec![sealed.clone(); BATCH],
+                    |bodies| {
+                        for body in bodies {
+                            black_box(key.open_in_place(nonce(0), Aad::from([0; 12]), body).expect("a good message"));
+                        }
                     },
-                    BatchSize::NumIterations(256),
+                    BatchSize::NumIterations(8),
                 );
             });
         }
