@@ -63,8 +63,6 @@ enum Command {
         #[arg(long, short, value_name = "PATH", default_value = DEFAULT_CONFIG)]
         config: PathBuf,
     },
-    /// Show a tunnel between two hosts that exist only for this demonstration.
-    Demo(DemoArgs),
     /// Show the security associations of the running gateway.
     Status {
         /// For programs: one JSON document.
@@ -103,16 +101,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, Args)]
-struct DemoArgs {
-    /// Both sides share a secret (the default).
-    #[arg(long, conflicts_with = "cert")]
-    psk: bool,
-    /// Both sides show certificates.
-    #[arg(long)]
-    cert: bool,
-}
-
 impl Cli {
     /// Carries out the command.
     pub fn execute(self) -> ExitCode {
@@ -121,7 +109,6 @@ impl Cli {
         let result = match command {
             Command::Run { config } => run::run(&config),
             Command::Check { config } => run::check(&config),
-            Command::Demo(DemoArgs { cert, .. }) => run::demo(cert),
             Command::Status { json } => sa::status(&global.socket, json),
             Command::Up { name, timeout } => sa::up(&global.socket, &name, timeout),
             Command::Down { name, timeout, force } => sa::down(&global.socket, &name, timeout, force),

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use miette::{IntoDiagnostic, Report, WrapErr};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::config::{self, Config};
 use crate::runtime::Gateway;
-use crate::{control, demo, narrate};
+use crate::{control, narrate};
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(path: &Path) -> Result<(), Report> {
@@ -26,7 +26,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Report> {
     let listener = control::bind(path, config.gateway.control_mode)
         .into_diagnostic()
         .wrap_err_with(|| format!("the control socket {} can't be opened", path.display()))?;
-    let mut gateway = Gateway::start((*config).clone()).await?;
+    let gateway = Gateway::start((*config).clone()).await?;
     let handle = gateway.handle();
     let log = tokio::spawn(narrate::log(handle.clone()));
     let control = tokio::spawn(control::serve(listener, handle, config.clone()));
@@ -58,9 +58,4 @@ pub(super) fn check(path: &Path) -> Result<(), Report> {
     }
     config.warnings.iter().for_each(|warning| println!("  warning: {warning}"));
     Ok(())
-}
-
-/// The demonstration.
-pub(super) fn demo(cert: bool) -> Result<(), Report> {
-    demo::run(cert).map_err(|error| miette!("{error}"))
 }
