@@ -175,4 +175,4 @@ impl Cut<'_> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -86,3 +86,6 @@ impl PartialEq for Prf {
 }
 
 impl Eq for Prf {}
+
+#[cfg(test)]
+mod tests;
