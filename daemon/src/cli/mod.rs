@@ -146,6 +146,16 @@ impl Cli {
     }
 }
 
+/// Prints what was asked. A reader that has seen enough (`| head`) is no error.
+fn print(text: std::fmt::Arguments<'_>) -> Result<(), Report> {
+    match std::io::Write::write_fmt(&mut std::io::stdout().lock(), format_args!("{text}\n")) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(miette::miette!("standard output can't be written: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One thread is enough for a client.
 fn client_runtime() -> Result<tokio::runtime::Runtime, Report> {
     tokio::runtime::Builder::new_current_thread()

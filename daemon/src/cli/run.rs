@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cygnet_ike::config::Connection;
+use cygnet_spd::TrafficSelector;
 use miette::{IntoDiagnostic, Report, WrapErr};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::print;
 use crate::config::{self, Config};
 use crate::runtime::Gateway;
 use crate::{control, narrate};
@@ -47,15 +50,14 @@ async fn serve(config: Arc<Config>) -> Result<(), Report> {
 /// Reads a configuration and says what it means.
 pub(super) fn check(path: &Path) -> Result<(), Report> {
     let config = config::load(path)?;
-    println!("{} is correct", path.display());
+    print(format_args!("{} is correct", path.display()))?;
     for connection in &config.ike.connections {
-        println!("  connection {}: {} to {}", connection.name, connection.local.id, connection.peer.id);
+        let Connection { name, local, peer, .. } = &**connection;
+        print(format_args!("  connection {name}: {} to {}", local.id, peer.id))?;
         for child in &connection.children {
-            let list =
-                |ts: &[cygnet_spd::TrafficSelector]| ts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            println!("    child {}: {} === {}", child.name, list(&child.local_ts), list(&child.remote_ts));
+            let list = |ts: &[TrafficSelector]| ts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            print(format_args!("    child {}: {} === {}", child.name, list(&child.local_ts), list(&child.remote_ts)))?;
         }
     }
-    config.warnings.iter().for_each(|warning| println!("  warning: {warning}"));
-    Ok(())
+    config.warnings.iter().try_for_each(|warning| print(format_args!("  warning: {warning}")))
 }

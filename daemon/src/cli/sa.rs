@@ -4,7 +4,7 @@ use std::path::Path;
 
 use miette::{Report, miette};
 
-use super::{client_runtime, table};
+use super::{client_runtime, print, table};
 use crate::control::client::{CallError, Client};
 use crate::control::vici::Message;
 
@@ -18,24 +18,21 @@ pub(super) fn status(socket: &Path, json: bool) -> Result<(), Report> {
         Ok::<_, Report>((stats, sas))
     })?;
     match json {
-        true => println!("{:#}", table::json(&stats, &sas)),
-        false => println!("{}", table::people(&stats, &sas)),
+        true => print(format_args!("{:#}", table::json(&stats, &sas))),
+        false => print(format_args!("{}", table::people(&stats, &sas))),
     }
-    Ok(())
 }
 
 pub(super) fn up(socket: &Path, name: &str, timeout: Option<u32>) -> Result<(), Report> {
     act(socket, "initiate", target(name, timeout))?;
-    println!("{name} is up");
-    Ok(())
+    print(format_args!("{name} is up"))
 }
 
 pub(super) fn down(socket: &Path, name: &str, timeout: Option<u32>, force: bool) -> Result<(), Report> {
     let arguments = target(name, timeout);
     let arguments = if force { arguments.with("force", "yes") } else { arguments };
     act(socket, "terminate", arguments)?;
-    println!("{name} is down");
-    Ok(())
+    print(format_args!("{name} is down"))
 }
 
 /// `CONNECTION` or `CONNECTION/CHILD`.
