@@ -314,6 +314,7 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
                 old.state = ChildState::Rekeyed;
                 old.successor = Some(id);
             }
+            sa.retarget(old, id);
             cx.event(Event::ChildRekeyed { old, new: id });
         }
     }

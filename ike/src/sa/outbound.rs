@@ -7,6 +7,7 @@ use crate::endpoint::context::Ctx;
 use crate::exchange::{self, InFlight, Task};
 use crate::limits::MAX_QUEUED;
 use crate::message::{ExchangeType, Flags, Header, MessageBuilder, MessageId};
+use crate::output::{ChildId, Path};
 
 impl IkeSa {
     /// Queues an exchange and starts it as soon as the window allows. What is queued or in flight already is not
@@ -17,6 +18,17 @@ impl IkeSa {
             self.queue.push_back(task);
         }
         self.start_next(cx);
+    }
+
+    /// Queued deletions of a child that has been replaced mean its successor.
+    pub(crate) fn retarget(&mut self, old: ChildId, new: ChildId) {
+        for task in &mut self.queue {
+            if let Task::DeleteChild(child, _) = task
+                && *child == old
+            {
+                *child = new;
+            }
+        }
     }
 
     /// Starts queued exchanges until one is in flight.
@@ -58,7 +70,7 @@ impl IkeSa {
     }
 
     /// Seals, sends and caches the response to the expected request.
-    pub(crate) fn send_response(&mut self, cx: &mut Ctx, path: crate::Path, response: &MessageBuilder) {
+    pub(crate) fn send_response(&mut self, cx: &mut Ctx, path: Path, response: &MessageBuilder) {
         let datagrams = self.seal(response);
         cx.transmit(path, &datagrams);
         self.keep_alive(cx);

@@ -123,8 +123,13 @@ impl Pair {
 
     /// The node loses all its state and starts afresh.
     pub fn restart(&mut self, side: Side) {
-        self.restarts += 1;
         let config = self.node(side).config().clone();
+        self.reconfigure(side, config);
+    }
+
+    /// The node starts afresh with another configuration.
+    pub fn reconfigure(&mut self, side: Side, config: Config) {
+        self.restarts += 1;
         let salt = 2 + self.restarts * 2 + u64::from(side == Side::B);
         let fresh = endpoint(config, self.seed, salt, self.now, self.elapsed());
         let node = self.node_mut(side);
