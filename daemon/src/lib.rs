@@ -4,6 +4,7 @@ pub mod base64;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod driver;
 pub mod fuzz;
 pub mod handle;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cygnet::net::{Channel, Net, Outgoing, Wire};
+use cygnet::net::{Channel, Outgoing, Wire};
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet::workers::{DataPath, Datagram, Inbound, InboundWorker, Outbound, OutboundWorker, Signal};
 use cygnet_esp::{Encr, Spi};
@@ -159,11 +159,12 @@ impl Host {
     /// The counters of each direction sum to the packets seen.
     fn check_counters(&self) {
         let all = self.path.counters.snapshot();
+        let total = |direction: &str, seen: bool| -> u64 {
+            let of = |name: &str| name.starts_with(direction) && name.ends_with(".seen") == seen;
+            all.iter().filter(|(name, _)| of(name)).map(|(_, count)| count).sum()
+        };
         for direction in ["outbound.", "inbound."] {
-            let of = all.iter().filter(|(name, _)| name.starts_with(direction));
-            let (seen, ended): (Vec<_>, Vec<_>) = of.partition(|(name, _)| name.ends_with(".seen"));
-            let sum: u64 = ended.iter().map(|(_, count)| count).sum();
-            assert_eq!(seen[0].1, sum, "{all:?}");
+            assert_eq!(total(direction, true), total(direction, false), "{all:?}");
         }
     }
 }
@@ -235,10 +236,8 @@ fn every_packet_ends_in_one_counter() {
 
 #[test]
 fn forged_replayed_and_foreign_packets_are_dropped() {
-    let (mut a, mut b) = pair(&cygnet_esp::ENCR[0]);
-    // A third party on the wire sees what `a` sends: `b` is asked to open it twice, and once altered.
-    let spy = Wire::new().host(address(2), 500, 4500);
-    drop(spy);
+    let (a, mut b) = pair(&cygnet_esp::ENCR[0]);
+    // A third party has stolen the keys of `a`, and knows how to misbehave.
     let key = vec![1; cygnet_esp::ENCR[0].encryption_len()];
     let integrity = vec![1; cygnet_esp::ENCR[0].integ_key_len];
     let sealer = cygnet_esp::Outbound::new(Spi(1002), &cygnet_esp::ENCR[0], &key, &integrity, true).expect("keys");
@@ -292,7 +291,6 @@ fn forged_replayed_and_foreign_packets_are_dropped() {
     a.path.net.send(&out).expect("on the wire");
     assert!(b.inbound.batch().expect("memory"));
     assert_eq!(b.path.counters.inbound_total(Inbound::Congestion), 1);
-    assert!(!a.tun.inject(&[]) || a.outbound.batch().is_ok());
 }
 
 #[test]

@@ -20,6 +20,7 @@ use miette::Report;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::DEFAULT_CONTROL;
+use crate::demo;
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_CONFIG: &str = "/etc/cygnet/cygnet.toml";
@@ -62,6 +63,21 @@ enum Command {
         /// Configuration file.
         #[arg(long, short, value_name = "PATH", default_value = DEFAULT_CONFIG)]
         config: PathBuf,
+    },
+    /// Show a tunnel between two hosts that exist only for this demonstration.
+    Demo {
+        /// Both sides share a secret (the default).
+        #[arg(long, conflicts_with = "cert")]
+        psk: bool,
+        /// Both sides show certificates.
+        #[arg(long)]
+        cert: bool,
+    },
+    /// One host of the demonstration, started by it.
+    #[command(hide = true)]
+    DemoHost {
+        /// Which one.
+        side: demo::Side,
     },
     /// Show the security associations of the running gateway.
     Status {
@@ -109,6 +125,8 @@ impl Cli {
         let result = match command {
             Command::Run { config } => run::run(&config),
             Command::Check { config } => run::check(&config),
+            Command::Demo { cert, .. } => demo::run(cert).map_err(|error| miette::miette!("{error}")),
+            Command::DemoHost { side } => return demo::host(side),
             Command::Status { json } => sa::status(&global.socket, json),
             Command::Up { name, timeout } => sa::up(&global.socket, &name, timeout),
             Command::Down { name, timeout, force } => sa::down(&global.socket, &name, timeout, force),
