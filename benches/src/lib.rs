@@ -4,6 +4,8 @@
 //! Figures from shared or busy machines are good only as ratios to a neighbour in the same run; each group therefore
 //! holds its own yardstick.
 
+pub mod peers;
+
 use cygnet_esp::{ENCR, Inbound, Outbound, Spi};
 use cygnet_sad::{Activation, Lifetime, NewPair, PairId, Path};
 use cygnet_spd::{Action, AddrRange, Direction, Flow, Policies, Policy, PolicyId, Ports, Selector, TrafficSelector};
