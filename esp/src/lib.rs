@@ -10,12 +10,14 @@
 //! | `inbound.rs` | one receiving SA: check, verify, mark | RFC 4303 §3.4 |
 //! | `tunnel/` | outer and inner IP headers: DSCP, ECN, DF, TTL | RFC 4301 §5.1.2, RFC 6040 |
 //! | `udp.rs` | what arrived on port 4500 | RFC 3948 |
+//! | `fuzz.rs` | laws of opening that hold for any octets | |
 //!
 //! Nothing here looks up a policy or an SA, and nothing does IO. After an SA and its buffers exist, sealing and
 //! opening allocate nothing.
 #![forbid(unsafe_code)]
 
 pub mod cipher;
+pub mod fuzz;
 mod inbound;
 mod outbound;
 mod packet;

@@ -141,7 +141,7 @@ impl Reservation<'_> {
         self.next = seq.wrapping_add(1);
         self.left = left;
 
-        trailer::append(packet, encr.alignment(), next)?;
+        trailer::append(packet, trailer, next)?;
         packet.append(encr.icv_len)?;
         packet.prepend(front)?;
         let (header, rest) = packet.data_mut().split_first_chunk_mut::<HEADER_LEN>().ok_or(SealError::NoRoom)?;

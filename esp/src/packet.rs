@@ -31,7 +31,8 @@ impl PacketBuf {
         Self { octets: vec![0; capacity].into_boxed_slice(), start, end: start }
     }
 
-    /// A buffer for inner packets of up to `mtu` octets, with room to seal them in place and send them.
+    /// A buffer for inner packets of up to `mtu` octets, with room to seal them in place and send them. It also takes
+    /// what the peer made of such a packet, if that is received at the very front: [`reset`](Self::reset) to 0 first.
     pub fn for_mtu(mtu: usize) -> Self {
         Self::new(Self::HEADROOM + mtu + Self::TAILROOM, Self::HEADROOM)
     }

@@ -9,12 +9,13 @@ pub(crate) const FIXED_LEN: usize = 2;
 /// Octets of trailer that make a payload of `len` octets end on a multiple of `align`, a power of two.
 #[inline]
 pub(crate) fn len(payload: usize, align: usize) -> usize {
-    FIXED_LEN + (payload + FIXED_LEN).wrapping_neg() % align
+    FIXED_LEN + ((payload + FIXED_LEN).wrapping_neg() & (align - 1))
 }
 
-/// Appends the trailer: padding 1, 2, 3, … to a multiple of `align` (at most 256), its length, `next`.
-pub(crate) fn append(packet: &mut PacketBuf, align: usize, next: NextHeader) -> Result<(), NoRoom> {
-    let trailer = packet.append(len(packet.len(), align))?;
+/// Appends a trailer of `len` octets (at most 257): padding 1, 2, 3, …, its length, `next`.
+#[inline]
+pub(crate) fn append(packet: &mut PacketBuf, len: usize, next: NextHeader) -> Result<(), NoRoom> {
+    let trailer = packet.append(len)?;
     if let [padding @ .., pad_len, next_header] = trailer {
         *pad_len = padding.len() as u8;
         *next_header = next.0;
@@ -30,6 +31,7 @@ pub(crate) fn append(packet: &mut PacketBuf, align: usize, next: NextHeader) -> 
 pub(crate) struct BadTrailer;
 
 /// Removes the trailer. The padding must be the default content, which RFC 4303 §2.4 says the receiver SHOULD inspect.
+#[inline]
 pub(crate) fn strip(packet: &mut PacketBuf) -> Result<NextHeader, BadTrailer> {
     let [payload @ .., pad_len, next] = packet.data() else { return Err(BadTrailer) };
     let (pad_len, next) = (*pad_len as usize, NextHeader(*next));
@@ -57,7 +59,7 @@ mod tests {
         ] {
             let mut packet = PacketBuf::new(64, 0);
             packet.append(payload).unwrap();
-            append(&mut packet, align, NextHeader::IPV4).unwrap();
+            append(&mut packet, len(payload, align), NextHeader::IPV4).unwrap();
             assert_eq!(packet.data()[payload..], expected, "{payload} octets to {align}");
             assert_eq!(packet.len() % align, 0);
             assert_eq!(strip(&mut packet), Ok(NextHeader::IPV4));

@@ -119,7 +119,7 @@ pub struct Encr {
     pub iv_len: usize,
     /// Integrity check value.
     pub icv_len: usize,
-    /// What the body's length must be a multiple of, before ESP's own alignment; 1 for stream modes.
+    /// What the body's length must be a multiple of, before ESP's own alignment: a power of two, 1 for stream modes.
     pub block: usize,
     make: Make,
 }

@@ -209,6 +209,7 @@ fn rows_are_distinct_and_consistent() {
     for (i, row) in ENCR.iter().enumerate() {
         assert_eq!(Encr::find(row.id, row.key_bits, row.integ), Some(row));
         assert!(ENCR[..i].iter().all(|other| other != row && other.to_string() != row.to_string()));
+        assert!(row.block.is_power_of_two());
         assert_eq!(row.is_aead(), row.integ_key_len == 0);
         assert_eq!(row.key_bits.map_or(32, |bits| usize::from(bits) / 8), row.enc_key_len);
         let key = vec![1; row.key_material_len()];
