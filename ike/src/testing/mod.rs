@@ -5,6 +5,7 @@
 
 mod link;
 mod node;
+pub mod operations;
 pub mod scenario;
 
 use std::collections::{HashMap, HashSet};
