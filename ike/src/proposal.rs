@@ -162,9 +162,14 @@ fn describe(transform: Transform) -> String {
     }
 }
 
-/// `a, b`: several proposals in a message.
+/// `a, b`: several proposals in a message. A peer decides how many it offers, so there is a limit to what is told.
 pub fn list(proposals: &[Proposal]) -> String {
-    proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    const TOLD: usize = 8;
+    let mut text = proposals.iter().take(TOLD).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = proposals.len().checked_sub(TOLD) {
+        text.push_str(&format!(", and {more} more"));
+    }
+    text
 }
 
 /// The algorithms of an IKE SA.

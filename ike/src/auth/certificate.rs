@@ -128,7 +128,7 @@ impl fmt::Display for CertificateError {
             }
             Self::UnsupportedKey { subject } => write!(
                 f,
-                "certificate \"{subject}\" has a key of an unsupported type; RSA, ECDSA P-256 and P-384, and Ed25519 are"
+                "certificate \"{subject}\" has an unsupported key; RSA from 2048 bits, ECDSA P-256 and P-384, and Ed25519 are"
             ),
             Self::Invalid { subject, rule } => write!(f, "certificate \"{subject}\" breaks a rule: {rule}"),
         }

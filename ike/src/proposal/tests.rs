@@ -93,6 +93,13 @@ fn a_failure_names_the_nearest_miss() {
     assert!(select::<EspSuite>(&[], &esp("aes256gcm16")).is_err());
 }
 
+#[test]
+fn what_is_told_of_a_huge_offer_is_bounded() {
+    let offered = vec![esp("aes256gcm16").remove(0); 100];
+    assert!(list(&offered).ends_with(", aes256gcm16-noesn, and 92 more"));
+    assert!(!list(&offered[..8]).contains("more"));
+}
+
 /// RFC 7296 §3.3.6, RFC 5282 §8, RFC 9370 §2.2.1: what we do not use may be there only as NONE, and is echoed so.
 #[test]
 fn unused_types_must_be_offered_as_none() {

@@ -22,9 +22,15 @@ pub struct Kex {
     pub offer_len: usize,
     /// Octets of the responder's KE data; any other length is refused.
     pub answer_len: usize,
-    offer: fn(&mut dyn CryptoRng) -> Result<(Box<dyn Pending>, Vec<u8>), KexError>,
-    answer: fn(&mut dyn CryptoRng, &[u8]) -> Result<(Vec<u8>, Secret), KexError>,
+    offer: fn(&mut dyn CryptoRng) -> Result<Offered, KexError>,
+    answer: fn(&mut dyn CryptoRng, &[u8]) -> Result<Answered, KexError>,
 }
+
+/// The private half that waits, and our KE data.
+type Offered = (Box<dyn Pending>, Vec<u8>);
+
+/// Our KE data, and the shared secret.
+type Answered = (Vec<u8>, Secret);
 
 /// All key exchange methods, in the order of our preference.
 pub static KEX: &[Kex] =

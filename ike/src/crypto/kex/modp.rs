@@ -10,7 +10,7 @@ use crypto_bigint::{Odd, U2048, U3072, U4096, Uint};
 use rand::CryptoRng;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Kex, KexError, Pending};
+use super::{Answered, Kex, KexError, Offered, Pending};
 use crate::secret::Secret;
 
 /// Limbs of the longest exponent.
@@ -108,10 +108,7 @@ struct Private<const N: usize> {
     exponent: Exponent,
 }
 
-fn offer<const N: usize>(
-    group: &'static Group<N>,
-    rng: &mut dyn CryptoRng,
-) -> Result<(Box<dyn Pending>, Vec<u8>), KexError> {
+fn offer<const N: usize>(group: &'static Group<N>, rng: &mut dyn CryptoRng) -> Result<Offered, KexError> {
     let exponent = group.exponent(rng);
     let public = group.power(&Uint::from_u8(2), &exponent);
     Ok((Box::new(Private { group, exponent }), public))
@@ -121,7 +118,7 @@ fn answer<const N: usize>(
     group: &'static Group<N>,
     rng: &mut dyn CryptoRng,
     offer: &[u8],
-) -> Result<(Vec<u8>, Secret), KexError> {
+) -> Result<Answered, KexError> {
     let exponent = group.exponent(rng);
     let shared = group.agree(&exponent, offer)?;
     Ok((group.power(&Uint::from_u8(2), &exponent), shared))

@@ -1,13 +1,13 @@
 //! 256-bit and 384-bit random ECP groups, 19 and 20 (RFC 5903), through `ring`.
 //!
-//! A public value is `x | y` without the leading 0x04 of SEC1 (RFC 5903 §7); the shared secret is `x` alone (§9).
+//! A public value is `x | y` without the leading 0x04 of SEC1 (RFC 5903 §7); the shared secret is `x` alone.
 //! `ring` checks that the peer's point is on the curve (RFC 6989 §2.3) and draws private keys from the operating
 //! system.
 
 use ring::agreement::{self, Algorithm, ECDH_P256, ECDH_P384, EphemeralPrivateKey, UnparsedPublicKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Kex, KexError, Pending};
+use super::{Answered, Kex, KexError, Offered, Pending};
 use crate::secret::Secret;
 
 pub(super) const P256: Kex = Kex {
@@ -33,12 +33,12 @@ pub(super) const P384: Kex = Kex {
 /// SEC1 tag of an uncompressed point, absent from KE data.
 const UNCOMPRESSED: u8 = 4;
 
-fn offer(curve: &'static Algorithm) -> Result<(Box<dyn Pending>, Vec<u8>), KexError> {
+fn offer(curve: &'static Algorithm) -> Result<Offered, KexError> {
     let (private, public) = generate(curve, &SystemRandom::new())?;
     Ok((Box::new(private), public))
 }
 
-fn answer(curve: &'static Algorithm, offer: &[u8]) -> Result<(Vec<u8>, Secret), KexError> {
+fn answer(curve: &'static Algorithm, offer: &[u8]) -> Result<Answered, KexError> {
     let (private, public) = generate(curve, &SystemRandom::new())?;
     Ok((public, agree(private, offer)?))
 }

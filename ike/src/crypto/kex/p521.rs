@@ -1,12 +1,12 @@
 //! 521-bit random ECP group, 21 (RFC 5903).
 //!
-//! A public value is `x | y`, 66 octets each (RFC 5903 §7); the shared secret is `x` (§9).
+//! A public value is `x | y`, 66 octets each (RFC 5903 §7); the shared secret is `x` alone.
 
 use p521::elliptic_curve::Generate;
 use p521::{PublicKey, Sec1Point, SecretKey};
 use rand::CryptoRng;
 
-use super::{Kex, KexError, Pending};
+use super::{Answered, Kex, KexError, Offered, Pending};
 use crate::secret::Secret;
 
 /// Octets of a coordinate.
@@ -17,13 +17,13 @@ pub(super) const ROW: Kex =
 
 struct Private(SecretKey);
 
-fn offer(rng: &mut dyn CryptoRng) -> Result<(Box<dyn Pending>, Vec<u8>), KexError> {
+fn offer(rng: &mut dyn CryptoRng) -> Result<Offered, KexError> {
     let private = SecretKey::generate_from_rng(rng);
     let public = public(&private);
     Ok((Box::new(Private(private)), public))
 }
 
-fn answer(rng: &mut dyn CryptoRng, offer: &[u8]) -> Result<(Vec<u8>, Secret), KexError> {
+fn answer(rng: &mut dyn CryptoRng, offer: &[u8]) -> Result<Answered, KexError> {
     let private = SecretKey::generate_from_rng(rng);
     Ok((public(&private), agree(&private, offer)?))
 }

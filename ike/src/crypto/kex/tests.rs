@@ -36,8 +36,8 @@ fn invalid_public_values_are_refused() {
         let mut one = vec![0; row.offer_len];
         *one.last_mut().unwrap() = 1;
         for public in [vec![0; row.offer_len], one, vec![0xff; row.offer_len]] {
-            // x25519 reads 0xff..ff as a valid coordinate, and 1 from the other end.
-            if row.id == 31 && public[0] != 0 || row.id == 31 && public[31] == 1 {
+            // Every other string is a coordinate to x25519; its small orders are tested beside it.
+            if row.id == 31 && public.iter().any(|octet| *octet != 0) {
                 continue;
             }
             assert_eq!(row.answer(&mut rng, &public).err(), Some(KexError::Invalid), "{row:?}");

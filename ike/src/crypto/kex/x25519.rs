@@ -3,7 +3,7 @@
 use rand::CryptoRng;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use super::{Kex, KexError, Pending};
+use super::{Answered, Kex, KexError, Offered, Pending};
 use crate::secret::Secret;
 
 /// Octets of a private or public value.
@@ -14,13 +14,13 @@ pub(super) const ROW: Kex =
 
 struct Private(StaticSecret);
 
-fn offer(rng: &mut dyn CryptoRng) -> Result<(Box<dyn Pending>, Vec<u8>), KexError> {
+fn offer(rng: &mut dyn CryptoRng) -> Result<Offered, KexError> {
     let private = StaticSecret::random_from_rng(rng);
     let public = PublicKey::from(&private).to_bytes().to_vec();
     Ok((Box::new(Private(private)), public))
 }
 
-fn answer(rng: &mut dyn CryptoRng, offer: &[u8]) -> Result<(Vec<u8>, Secret), KexError> {
+fn answer(rng: &mut dyn CryptoRng, offer: &[u8]) -> Result<Answered, KexError> {
     let private = StaticSecret::random_from_rng(rng);
     let shared = agree(&private, offer)?;
     Ok((PublicKey::from(&private).to_bytes().to_vec(), shared))

@@ -140,11 +140,16 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// From a certificate's SubjectPublicKeyInfo; `None` for key types that we do not verify with.
+    /// From a certificate's SubjectPublicKeyInfo; `None` for key types and sizes that we do not verify with.
     pub fn from_spki(spki: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
         let parameters = spki.algorithm.parameters.as_ref().map(|any| any.data);
         let key = match spki.algorithm.algorithm.as_bytes() {
-            rsa::KEY_OID => KeyType::Rsa,
+            rsa::KEY_OID => match spki.parsed() {
+                Ok(x509_parser::public_key::PublicKey::RSA(key)) if (2048..=8192).contains(&key.key_size()) => {
+                    KeyType::Rsa
+                }
+                _ => return None,
+            },
             ed25519::OID => KeyType::Ed25519,
             ecdsa::KEY_OID => match parameters {
                 Some(ecdsa::P256_OID) => KeyType::EcdsaP256,

@@ -1,7 +1,7 @@
 //! RSA: RSASSA-PSS and RSASSA-PKCS1-v1_5 with SHA-2 (RFC 7427 Appendix A.1 and A.4, RFC 8247 §3.2).
 //!
 //! Method 1 is RSASSA-PKCS1-v1_5 with a hash of the signer's choice (RFC 7296 §3.8). SHA-1, once its default, is
-//! refused: a transcript collision is what breaks this very use (RFC 8247 §3.2.1, CVE-2015-7575).
+//! refused: a transcript collision is what breaks this very use (RFC 8247 §3.2, CVE-2015-7575).
 
 use ring::rand::SystemRandom;
 use ring::signature::{

@@ -141,3 +141,14 @@ fn containers() {
     let garbage = PrivateKeyDer::Pkcs8(vec![0x30, 3, 2, 1, 0].into());
     assert_eq!(PrivateKey::new(&garbage, &rsa).err(), Some(KeyError::Malformed));
 }
+
+/// `ring` verifies RSA from 2048 bits; a smaller key is refused where its certificate is read.
+#[test]
+fn small_rsa_keys_are_unsupported() {
+    let modulus = der::element(der::INTEGER, &[&[0][..], &[0xc1; 128]].concat());
+    let key = der::element(der::SEQUENCE, &[modulus, der::element(der::INTEGER, &[1, 0, 1])].concat());
+    let algorithm = hex("300d 0609 2a864886f70d010101 0500");
+    let bits = der::element(0x03, &[&[0], &key[..]].concat());
+    let spki = der::element(der::SEQUENCE, &[algorithm, bits].concat());
+    assert_eq!(PublicKey::from_spki(&SubjectPublicKeyInfo::from_der(&spki).unwrap().1), None);
+}
