@@ -6,10 +6,10 @@
 //!   10.77.1.1 ─ cygnet0 ─ 192.0.2.1 ═══════ ESP ═══════ 192.0.2.2 ─ cygnet0 ─ 10.77.2.1
 //! ```
 //!
-//! Each host is this program again, in a network namespace of its own ([`stage`]): as root directly, as an ordinary
+//! Each host is this program again, in a network namespace of its own (`stage.rs`): as root directly, as an ordinary
 //! user inside a user namespace. Namespaces, links, routes and TUN devices live as long as those two processes, and
 //! these as long as ours: whatever ends the demonstration, the kernel cleans up. Where no namespace is to be had,
-//! both hosts are threads of one process and the packets are made up ([`memory`]).
+//! both hosts are threads of one process and the packets are made up (`memory.rs`).
 
 mod host;
 mod measure;
@@ -44,7 +44,7 @@ pub fn run(cert: bool) -> Result<(), DemoError> {
     match stage::run(&secrets)? {
         stage::Outcome::Done => Ok(()),
         stage::Outcome::Unavailable => {
-            println!("No network namespaces here: both hosts run in this process, without TUN, sockets or kernel.");
+            println!("So no hosts of their own: both endpoints run in this process, without TUN, sockets or kernel.");
             memory::run(&secrets)
         }
     }

@@ -70,6 +70,8 @@ pub(super) fn be(side: Side) -> ExitCode {
         println!("  {reason}");
         return ExitCode::from(UNAVAILABLE);
     }
+    // Again: entering a user namespace takes it back.
+    let _ = set_pdeathsig(Signal::SIGKILL);
     let result = match side {
         Side::A => with_peer(&secrets),
         Side::B => {

@@ -115,7 +115,8 @@ impl OuterSocket {
             Channel::Ike | Channel::NatT => (Type::DGRAM, Protocol::UDP),
         };
         let socket = Socket::new(domain, kind, Some(protocol))?;
-        if bound.is_ipv6() {
+        // A raw socket is of one family anyway, and refuses the option.
+        if bound.is_ipv6() && channel != Channel::RawEsp {
             socket.set_only_v6(true)?;
         }
         if fwmark != 0 {
