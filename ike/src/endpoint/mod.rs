@@ -2,12 +2,12 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | [`inbound`] | which SA does a datagram belong to, and what if to none? |
-//! | [`commands`] | which SA does a command mean? |
-//! | [`admission`] | may a stranger make us keep state (RFC 7296 §2.6)? |
-//! | [`schedule`] | which SA wants the clock next? |
-//! | [`upkeep`] | which children should be up, but are not? |
-//! | [`context`], [`spis`] | what do the SAs share? |
+//! | `inbound` | which SA does a datagram belong to, and what if to none? |
+//! | `commands` | which SA does a command mean? |
+//! | `admission` | may a stranger make us keep state (RFC 7296 §2.6)? |
+//! | `schedule` | which SA wants the clock next? |
+//! | `upkeep` | which children should be up, but are not? |
+//! | `context`, `spis` | what do the SAs share? |
 
 mod admission;
 mod commands;

@@ -14,6 +14,7 @@ use crate::config::Child;
 use crate::crypto::kex::Offer;
 use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
+use crate::event::DownReason;
 use crate::exchange::child::{self, ChildOffer, Origin};
 use crate::exchange::failure::{Failure, notify};
 use crate::exchange::{InFlight, Task};
@@ -36,7 +37,11 @@ pub(crate) struct CreateChild {
 
 /// Asks for a Child SA, unless there is one by now.
 pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, template: Arc<Child>, flow: Option<Flow>) {
-    if sa.children.serving(&template.name).is_some() && flow.is_none() {
+    let is_there = match &flow {
+        Some(flow) => sa.children.carries(&template.name, flow),
+        None => sa.children.serving(&template.name).is_some(),
+    };
+    if is_there {
         return;
     }
     let offer = ChildOffer::in_create_child_sa(cx, template, flow);
@@ -77,7 +82,13 @@ impl CreateChild {
                     sa.queue.push_front(Task::CreateChild(self.offer.template, self.flow));
                     sa.pause(cx, TEMPORARY_FAILURE_WAIT);
                 }
-                other => self.offer.refused(cx, sa, other),
+                other => {
+                    self.offer.refused(cx, sa, other);
+                    // A peer that makes no Child SAs but the first: a new IKE SA brings a new first one (RFC 7296 §1.3).
+                    if other == NotifyType::NO_ADDITIONAL_SAS && sa.children.len() == 0 {
+                        sa.close(cx, DownReason::Failed);
+                    }
+                }
             }
             return Ok(());
         }

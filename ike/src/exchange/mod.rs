@@ -10,9 +10,10 @@
 //! | [`informational`] | INFORMATIONAL: liveness, Delete | RFC 7296 §1.4 |
 //!
 //! The initiator half is a value, kept in [`InFlight`] and consumed by the response; the responder half is a function.
-//! Shared between them: [`offer`] (SA payloads), [`proof`] (AUTH payloads), [`child`] (what all ways to a Child SA have
+//! Shared between them: [`announce`] (notifications of IKE_SA_INIT), [`offer`] (SA payloads), [`proof`] (AUTH payloads), [`child`] (what all ways to a Child SA have
 //! in common), and [`failure`] (outcomes, and what to tell an operator).
 
+pub(crate) mod announce;
 pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod failure;

@@ -198,4 +198,8 @@ fn succeed(cx: &mut Ctx, old: &mut IkeSa, new: New<'_>) {
     cx.event(Event::IkeRekeyed { old: old.id, new: id });
     sa.establish(cx, Established { secured, local_id, remote_id, since: cx.now.instant });
     cx.effect(Effect::Successor(Box::new(sa)));
+    // Only now are the children where they belong.
+    if let Some(connection) = &old.connection {
+        cx.changed(connection);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cygnet_esp::{Encr, Spi};
-use cygnet_spd::TrafficSelector;
+use cygnet_spd::{Flow, Selector, TrafficSelector};
 
 use crate::config::Child;
 use crate::output::ChildId;
@@ -111,6 +111,15 @@ impl Children {
         self.alive.iter().filter(serves).find(|child| child.template.name == template)
     }
 
+    /// Whether a child of `template` would carry packets of `flow`.
+    pub(crate) fn carries(&self, template: &str, flow: &Flow) -> bool {
+        let serves = |c: &&ChildSa| matches!(c.state, ChildState::Installed | ChildState::Rekeying);
+        self.alive.iter().filter(serves).filter(|child| child.template.name == template).any(|child| {
+            // A flow matches if it lies within one selector of each side (RFC 7296 §2.9).
+            Selector { local: child.local_ts.clone(), remote: child.remote_ts.clone() }.contains(flow)
+        })
+    }
+
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<ChildSa> {
         let index = self.alive.iter().position(|child| child.id == id)?;
         Some(self.alive.remove(index))
@@ -118,6 +127,15 @@ impl Children {
 
     pub(crate) fn take(&mut self) -> Self {
         std::mem::take(self)
+    }
+
+    /// A successor is gone before its predecessor: that one serves again.
+    pub(crate) fn restore_predecessor(&mut self, successor: ChildId) {
+        let waits = |child: &&mut ChildSa| child.successor == Some(successor) && child.state == ChildState::Rekeyed;
+        if let Some(child) = self.alive.iter_mut().find(waits) {
+            child.state = ChildState::Installed;
+            child.successor = None;
+        }
     }
 
     /// Every child that is installed, for a change of owner or path.

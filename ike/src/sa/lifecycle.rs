@@ -45,8 +45,14 @@ impl IkeSa {
 
     /// Negotiates a child, unless it is up or coming.
     pub(crate) fn want(&mut self, cx: &mut Ctx, child: Arc<Child>, flow: Option<Flow>) {
-        if let Some(up) = self.children.serving(&child.name).filter(|_| flow.is_none()) {
-            return cx.event(Event::ChildUp(up.id));
+        match flow {
+            Some(flow) if self.children.carries(&child.name, &flow) => return,
+            Some(_) => {}
+            None => {
+                if let Some(up) = self.children.serving(&child.name) {
+                    return cx.event(Event::ChildUp(up.id));
+                }
+            }
         }
         if !self.expects(&child.name) {
             self.push(cx, Task::CreateChild(child, flow));
@@ -159,8 +165,9 @@ impl IkeSa {
         match self.phase {
             Phase::Closing { .. } => {}
             Phase::Initiating(_) | Phase::Responding(_) => self.bury(cx, reason),
-            Phase::Established(_) if self.is_deleting() => {}
+            Phase::Established(_) if self.deletes_itself() => {}
             Phase::Established(_) => {
+                let reason = if self.superseded { DownReason::Rekeyed } else { reason };
                 self.queue.clear();
                 self.timers.stop(Timer::Queue);
                 self.queue.push_back(Task::DeleteIke(reason));
@@ -238,6 +245,7 @@ impl IkeSa {
         if replaced.is_some() && self.is_established() {
             return self.children.retire(id, cx.now.instant + LINGER);
         }
+        self.children.restore_predecessor(id);
         cx.remove(id);
         let Some(connection) = self.connection.clone() else { return };
         if replaced.is_none() {

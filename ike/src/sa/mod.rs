@@ -190,10 +190,15 @@ impl IkeSa {
         matches!(self.phase, Phase::Initiating(_) | Phase::Established(_)) && !self.is_deleting()
     }
 
-    /// Whether we asked the peer to delete it, or are about to, or it shall.
+    /// Whether it is on its way out, by our Delete or the peer's.
     pub(crate) fn is_deleting(&self) -> bool {
+        self.superseded || self.deletes_itself()
+    }
+
+    /// Whether we asked the peer to delete it, or are about to.
+    pub(crate) fn deletes_itself(&self) -> bool {
         let doomed = |task: &Task| matches!(task, Task::DeleteIke(_));
-        self.superseded || self.in_flight.as_ref().is_some_and(InFlight::ends_sa) || self.queue.iter().any(doomed)
+        self.in_flight.as_ref().is_some_and(InFlight::ends_sa) || self.queue.iter().any(doomed)
     }
 
     /// Connection and template of a child.

@@ -1,6 +1,7 @@
 //! What an IKE SA sends: requests one after the other, responses kept for repetition (RFC 7296 §2.1-§2.3).
 
 use super::IkeSa;
+use super::phase::Phase;
 use super::timers::Timer;
 use crate::config::Retransmit;
 use crate::endpoint::context::Ctx;
@@ -11,8 +12,11 @@ use crate::output::{ChildId, Path};
 
 impl IkeSa {
     /// Queues an exchange and starts it as soon as the window allows. What is queued or in flight already is not
-    /// queued again.
+    /// queued again, and nothing is on an SA that is on its way out.
     pub(crate) fn push(&mut self, cx: &mut Ctx, task: Task) {
+        if matches!(self.phase, Phase::Closing { .. }) || self.is_deleting() {
+            return;
+        }
         let known = self.queue.contains(&task) || self.in_flight.as_ref().is_some_and(|e| e.is_for(&task));
         if !known && self.queue.len() < MAX_QUEUED {
             self.queue.push_back(task);

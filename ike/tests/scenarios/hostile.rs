@@ -43,7 +43,7 @@ fn mutate(rng: &mut StdRng, bytes: &mut Vec<u8>) {
         }
     }
     // Often a length that fits, so that parsing gets further.
-    if bytes.len() >= 28 && rng.next_u32() % 2 == 0 {
+    if bytes.len() >= 28 && rng.next_u32().is_multiple_of(2) {
         let length = (bytes.len() as u32).to_be_bytes();
         bytes[24..28].copy_from_slice(&length);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cygnet_ike::Event;
 use cygnet_ike::config::StartAction;
 use cygnet_ike::testing::Faults;
 use cygnet_ike::testing::scenario::NET;
@@ -10,7 +11,7 @@ use super::*;
 
 /// Handshake, traffic and rekeys under `faults`; then the network heals, and all must be well. [`Pair`] itself checks
 /// nonces and repetitions.
-fn converges(seed: u64, faults: Faults) {
+fn converges(seed: u64, faults: Faults) -> Evidence {
     let mut pair = psk(seed, |side, scenario| {
         scenario.connection.dpd_delay = Some(20 * SECOND);
         scenario.config.retransmit.tries = 8;
@@ -59,16 +60,56 @@ fn converges(seed: u64, faults: Faults) {
         assert_eq!(node.installed(), (known, known), "seed {seed}: SAs leaked");
         assert_eq!(node.endpoint.footprint(), node.ike_sas().len(), "seed {seed}: IKE SAs leaked");
     }
+    let count = |is: fn(&Event) -> bool| pair.a.events.iter().chain(&pair.b.events).filter(|event| is(event)).count();
+    Evidence {
+        child_rekeys: count(|event| matches!(event, Event::ChildRekeyed { .. })),
+        ike_rekeys: count(|event| matches!(event, Event::IkeRekeyed { .. })),
+        retransmissions: count(|event| matches!(event, Event::Retransmitted { .. })),
+        probes: pair.a.arrived.len() + pair.b.arrived.len(),
+    }
+}
+
+/// That something happened.
+#[derive(Debug, Default)]
+struct Evidence {
+    child_rekeys: usize,
+    ike_rekeys: usize,
+    retransmissions: usize,
+    probes: usize,
+}
+
+/// Runs the seeds, on all cores.
+fn all(seeds: std::ops::Range<u64>, faults: Faults) -> Evidence {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) as u64;
+    let mut sum = Evidence::default();
+    std::thread::scope(|scope| {
+        let shares = (0..cores).map(|core| {
+            let seeds = seeds.clone().filter(move |seed| seed % cores == core);
+            scope.spawn(move || seeds.map(|seed| converges(seed, faults)).collect::<Vec<_>>())
+        });
+        for share in shares.collect::<Vec<_>>() {
+            for evidence in share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                sum.child_rekeys += evidence.child_rekeys;
+                sum.ike_rekeys += evidence.ike_rekeys;
+                sum.retransmissions += evidence.retransmissions;
+                sum.probes += evidence.probes;
+            }
+        }
+    });
+    sum
 }
 
 #[test]
 fn a_thousand_seeds_converge() {
-    (0..1000).for_each(|seed| converges(seed, Faults::ROUGH));
+    let seen = all(0..1000, Faults::ROUGH);
+    assert!(seen.child_rekeys > 2000 && seen.ike_rekeys > 2000, "{seen:?}");
+    assert!(seen.retransmissions > 2000 && seen.probes > 100_000, "{seen:?}");
 }
 
 #[test]
 fn flipped_bits_do_no_harm() {
-    (0..100).for_each(|seed| converges(seed, Faults::NOISY));
+    let seen = all(0..100, Faults::NOISY);
+    assert!(seen.child_rekeys > 100 && seen.ike_rekeys > 100, "{seen:?}");
 }
 
 #[test]

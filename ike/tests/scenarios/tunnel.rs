@@ -133,6 +133,10 @@ fn a_packet_brings_its_child_up() {
     pair.run();
     assert_up(&mut pair);
     assert_eq!(pair.a.children()[0].local_ts, selectors(&["10.1.0.0/16"]));
+    // One that was late finds the child there.
+    pair.command(Side::A, Command::Acquire { policy: NET, flow });
+    pair.run();
+    assert_up(&mut pair);
 }
 
 #[test]
