@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cygnet_ike::fuzz::exchange(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cygnet_ike::testing::operations::exchange(data));

@@ -73,6 +73,13 @@ fn replay(pair: &mut Pair, side: Side, what: u8, how: u8) {
 mod tests {
     use proptest::prelude::*;
 
+    #[test]
+    fn the_corpus_holds() {
+        let corpus = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/exchange")).unwrap();
+        let replayed = corpus.map(|entry| super::exchange(&std::fs::read(entry.unwrap().path()).unwrap())).count();
+        assert!(replayed > 0, "the corpus is empty");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
