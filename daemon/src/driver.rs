@@ -45,7 +45,8 @@ pub struct Driver {
     ikes: HashMap<IkeSaId, Box<IkeStatus>>,
     /// Traffic of children that were just removed.
     gone: VecDeque<(ChildId, Traffic)>,
-    /// When IKE last sent something on a path that may cross a NAT.
+    /// When IKE last sent something on a path from behind a NAT. Only paths of established SAs are entered: strangers
+    /// must not make it grow.
     sent: HashMap<(SocketAddr, SocketAddr), Instant>,
     stopping: Option<Stop>,
 }
@@ -182,7 +183,9 @@ impl Driver {
         let framed;
         let (channel, contents) = if path.marker {
             framed = [&NON_ESP_MARKER[..], datagram].concat();
-            self.sent.insert((path.local, path.remote), Instant::now());
+            if let Some(sent) = self.sent.get_mut(&(path.local, path.remote)) {
+                *sent = Instant::now();
+            }
             (Channel::NatT, &framed)
         } else {
             (Channel::Ike, datagram)
@@ -303,12 +306,15 @@ impl Driver {
         for ike in behind {
             let Some(status) = self.endpoint.ike_sa(ike) else { continue };
             let path = status.path;
+            if !path.marker {
+                continue;
+            }
             let by_esp = |child: &cygnet_ike::status::ChildStatus| {
                 self.path.sad.status(pair_id(child.id)).and_then(|status| status.outbound.last_used)
             };
-            let by_ike = self.sent.get(&(path.local, path.remote)).copied();
-            let last = status.children.iter().filter_map(by_esp).chain(by_ike).max();
-            if path.marker && last.is_none_or(|last| now.saturating_duration_since(last) >= KEEPALIVE_AFTER) {
+            let by_ike = *self.sent.entry((path.local, path.remote)).or_insert(now);
+            let last = status.children.iter().filter_map(by_esp).fold(by_ike, Instant::max);
+            if now.saturating_duration_since(last) >= KEEPALIVE_AFTER {
                 self.send(Channel::NatT, path.local, path.remote, &KEEPALIVE);
                 self.sent.insert((path.local, path.remote), now);
             }

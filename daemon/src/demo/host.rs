@@ -1,6 +1,6 @@
 //! One of the two hosts: addresses, a gateway, and traffic.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -84,12 +84,11 @@ pub(super) async fn lead(secrets: &Secrets, peer: u32) -> Result<(), DemoError> 
     Ok(())
 }
 
-/// Host b: answers until host a has deleted the SAs; reports before that, when its standard input says so.
+/// Host b: answers until host a has deleted the SAs; then reports how they were.
 pub(super) async fn follow(secrets: &Secrets) -> Result<(), DemoError> {
     let gateway = start(secrets, Side::B, None).await?;
     let handle = gateway.handle();
     std::thread::spawn(|| measure::serve(Side::B.inner()));
-    let told = tokio::task::spawn_blocking(|| io::stdin().lock().lines().next());
     let mut events = handle.events();
     let mut last = None;
     // The status is taken again and again, so that what is reported is from just before the end.
@@ -111,7 +110,6 @@ pub(super) async fn follow(secrets: &Secrets) -> Result<(), DemoError> {
         report::side(Side::B, &status);
     }
     gateway.shutdown().await;
-    drop(told);
     Ok(())
 }
 

@@ -8,6 +8,8 @@
 //! - Outer DSCP: `quinn-udp` sets the two ECN bits of each batch, and zeroes the six above. Inner DSCP is not copied
 //!   out, which RFC 4301 §5.1.2 allows (mapping to zero).
 //! - Outer TTL is the system's default.
+//! - Of datagrams that the kernel coalesced on receipt (GRO) the ECN bits may be missing; they count as Not-ECT, which
+//!   leaves the inner ones as they are (RFC 6040 §4.2).
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
