@@ -1,6 +1,5 @@
 //! The Cygnet gateway: IKEv2 and IPsec over a TUN device, as a library and a daemon.
 
-pub mod base64;
 pub mod cli;
 pub mod config;
 pub mod control;

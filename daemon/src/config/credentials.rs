@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use base64ct::{Base64, Encoding};
 use cygnet_ike::auth::Authorities;
 use cygnet_ike::identity::{IdPattern, Identity};
 use cygnet_ike::secret::Secret;
@@ -185,7 +186,7 @@ fn join_pem(all: &mut Vec<u8>, more: &[u8]) {
         all.extend_from_slice(more);
     } else {
         all.extend_from_slice(b"-----BEGIN CERTIFICATE-----\n");
-        for line in crate::base64::encode(more).as_bytes().chunks(64) {
+        for line in Base64::encode_string(more).as_bytes().chunks(64) {
             all.extend_from_slice(line);
             all.push(b'\n');
         }
