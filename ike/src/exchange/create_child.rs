@@ -51,6 +51,7 @@ pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, template: Arc<Child>, flow: Op
 
 impl CreateChild {
     fn send(mut self, cx: &mut Ctx, sa: &mut IkeSa) {
+        sa.deleted_early.clear();
         let mut request = sa.request(ExchangeType::CREATE_CHILD_SA);
         self.offer.push_sa(&mut request);
         request.push(&Payload::Nonce(Nonce(&self.ni)));
@@ -103,6 +104,13 @@ impl CreateChild {
             sa.push(cx, Task::DiscardChild(self.offer.spi_in));
             return Ok(());
         };
+        if sa.deleted_early.contains(&agreed.spi_out) {
+            // The peer made it and deleted it again before we heard of it.
+            if let Some(connection) = &sa.connection {
+                cx.changed(connection);
+            }
+            return Ok(());
+        }
         let nonces = Nonces { ni: &self.ni, nr };
         let origin = Origin { shared, nonces, initiator: true, replaces: None, activation: Activation::Now };
         child::install(cx, sa, agreed, origin);

@@ -14,6 +14,7 @@ use crate::event::{DownReason, FailureCause};
 use crate::exchange::InFlight;
 use crate::exchange::failure::{Failure, Report};
 use crate::exchange::proof;
+use crate::limits::MAX_CHILDREN;
 use crate::message::payload::Delete;
 use crate::message::{ExchangeType, MessageBuilder, NotifyType, Opened, Payload};
 use crate::output::ChildId;
@@ -152,7 +153,13 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
 /// The peer deletes its half of a Child SA; ours goes with it. Gives the SPI to name in the response: none if our own
 /// Delete is under way (RFC 7296 §1.4.1).
 fn delete_child(cx: &mut Ctx, sa: &mut IkeSa, spi: Spi) -> Option<Spi> {
-    let child = sa.children.by_peer_spi(spi)?;
+    let Some(child) = sa.children.by_peer_spi(spi) else {
+        // Perhaps one that the peer just made, in a response that its Delete overtook.
+        if sa.in_flight.as_ref().is_some_and(InFlight::makes_child) && sa.deleted_early.len() < MAX_CHILDREN {
+            sa.deleted_early.push(spi);
+        }
+        return None;
+    };
     let (id, spi_in, successor) = (child.id, child.spi_in, child.successor);
     let ours_is_under_way = child.state == ChildState::Deleting;
     if let Some(successor) = successor {

@@ -134,6 +134,11 @@ impl InFlight {
         }
     }
 
+    /// Whether its response may bring a Child SA.
+    pub(crate) fn makes_child(&self) -> bool {
+        matches!(self, Self::CreateChild(_) | Self::RekeyChild(_))
+    }
+
     /// Whether it already does what `task` asks for.
     pub(crate) fn is_for(&self, task: &Task) -> bool {
         match (self, task) {

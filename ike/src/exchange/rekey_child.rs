@@ -53,6 +53,7 @@ impl RekeyChild {
 
     fn send(mut self, cx: &mut Ctx, sa: &mut IkeSa) {
         let Some(old) = sa.children.find(self.old) else { return };
+        sa.deleted_early.clear();
         let mut request = sa.request(ExchangeType::CREATE_CHILD_SA);
         // Named by the SPI that the sender would expect in inbound packets (RFC 7296 §1.3.3).
         request.push(&Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, old.spi_in)));
@@ -83,6 +84,11 @@ impl RekeyChild {
             sa.push(cx, Task::DiscardChild(self.offer.spi_in));
             return Ok(());
         };
+        if sa.deleted_early.contains(&agreed.spi_out) {
+            // The peer made it and deleted it again before we heard of it: the old pair stands.
+            retry(cx, sa, self.old, REKEY_RETRY);
+            return Ok(());
+        }
         // The peer may have deleted the old pair meanwhile: then the new one stands for itself.
         let replaces = sa.children.find(self.old).map(|child| child.id);
         let nonces = Nonces { ni: &self.ni, nr };
@@ -140,6 +146,10 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     let Some(spi) = named else { return Err(notify(NotifyType::INVALID_SYNTAX)) };
     let mut response = MessageBuilder::new(request.header().reply());
     let (Some(connection), Some(old)) = (sa.connection.clone(), sa.children.by_peer_spi(spi)) else {
+        // Perhaps one that the peer just made, in a response that its request overtook.
+        if sa.in_flight.as_ref().is_some_and(InFlight::makes_child) {
+            return Err(notify(NotifyType::TEMPORARY_FAILURE));
+        }
         child::not_found(&mut response, spi);
         return Ok(response);
     };

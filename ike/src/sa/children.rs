@@ -130,12 +130,12 @@ impl Children {
     }
 
     /// A successor is gone before its predecessor: that one serves again.
-    pub(crate) fn restore_predecessor(&mut self, successor: ChildId) {
+    pub(crate) fn restore_predecessor(&mut self, successor: ChildId) -> Option<ChildId> {
         let waits = |child: &&mut ChildSa| child.successor == Some(successor) && child.state == ChildState::Rekeyed;
-        if let Some(child) = self.alive.iter_mut().find(waits) {
-            child.state = ChildState::Installed;
-            child.successor = None;
-        }
+        let child = self.alive.iter_mut().find(waits)?;
+        child.state = ChildState::Installed;
+        child.successor = None;
+        Some(child.id)
     }
 
     /// Every child that is installed, for a change of owner or path.

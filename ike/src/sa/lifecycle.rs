@@ -245,7 +245,12 @@ impl IkeSa {
         if replaced.is_some() && self.is_established() {
             return self.children.retire(id, cx.now.instant + LINGER);
         }
-        self.children.restore_predecessor(id);
+        if let Some(predecessor) = self.children.restore_predecessor(id)
+            && matches!(reason, DownReason::Command | DownReason::Expired)
+        {
+            // Both were meant.
+            self.queue.push_back(Task::DeleteChild(predecessor, reason));
+        }
         cx.remove(id);
         let Some(connection) = self.connection.clone() else { return };
         if replaced.is_none() {

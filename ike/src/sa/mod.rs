@@ -29,6 +29,8 @@ use self::fragments::Reassembly;
 use self::phase::Phase;
 use self::timers::{Timer, Timers};
 use self::window::Window;
+use cygnet_esp::Spi;
+
 use crate::config::Connection;
 use crate::exchange::{InFlight, Task};
 use crate::identity::Identity;
@@ -53,6 +55,8 @@ pub(crate) struct IkeSa {
     pub(crate) timers: Timers,
     pub(crate) peer: PeerFeatures,
     pub(crate) nat: NatStatus,
+    /// SPIs that the peer deleted while we wait for an answer that may bring them: ours overtook its response.
+    pub(crate) deleted_early: Vec<Spi>,
     /// A successor has its children; only its Delete is to come.
     pub(crate) superseded: bool,
     /// Digest of the IKE_SA_INIT request that made us responder.
@@ -104,6 +108,7 @@ impl IkeSa {
             timers: Timers::default(),
             peer: PeerFeatures::default(),
             nat: NatStatus::default(),
+            deleted_early: Vec::new(),
             superseded: false,
             init_digest: None,
             created: now,

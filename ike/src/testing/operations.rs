@@ -31,7 +31,8 @@ pub fn exchange(octets: &[u8]) {
     pair.run_for(Duration::from_secs(600));
     initiate(&mut pair, Side::A);
     pair.run_for(Duration::from_secs(600));
-    assert!(pair.is_open(NET), "no tunnel after the network healed");
+    let open = pair.is_open(NET);
+    assert!(open, "no tunnel after the network healed\nA: {:#?}\nB: {:#?}", pair.a.ike_sas(), pair.b.ike_sas());
 }
 
 fn initiate(pair: &mut Pair, side: Side) {
