@@ -28,6 +28,8 @@ pub(crate) struct Lab {
     pub(crate) pki: PkiStore,
     /// Folder of this run.
     pub(crate) scratch: PathBuf,
+    /// Whether the files of cases that pass are kept, too.
+    pub(crate) keep: bool,
 }
 
 impl Lab {

@@ -59,6 +59,9 @@ struct Options {
     /// Put strongSwan on both sides: does the test bed itself work?
     #[arg(long)]
     self_check: bool,
+    /// Keep the files of all cases, logs and captures, not only of those that fail.
+    #[arg(long)]
+    keep: bool,
     /// The daemon's binary, instead of building it.
     #[arg(long)]
     daemon: Option<PathBuf>,

@@ -131,7 +131,7 @@ pub(crate) fn interop(options: &Options) -> Result<Option<Tally>> {
             images.push((case.peer, image));
         }
     }
-    let lab = Lab { engine, images, daemon, pki: PkiStore::default(), scratch };
+    let lab = Lab { engine, images, daemon, pki: PkiStore::default(), scratch, keep: options.keep };
     Ok(Some(run_all(&lab, cases, options.jobs)))
 }
 
@@ -199,7 +199,14 @@ fn run_one(lab: &Lab, case: &Case, number: usize) -> bool {
     let outcome = outcome.unwrap_or_else(|_| Err(Failure::new("the harness panicked")));
     let seconds = start.elapsed().as_secs_f32();
     match &outcome {
-        Ok(()) => println!("pass  {case}  {seconds:.1} s"),
+        Ok(()) => {
+            println!("pass  {case}  {seconds:.1} s");
+            if lab.keep
+                && let Err(cause) = keep(&folder, case)
+            {
+                println!("not kept: {cause}");
+            }
+        }
         Err(cause) => {
             let kept = keep(&folder, case);
             println!("FAIL  {case}  {seconds:.1} s\n  ({})\n{cause}{}", case.scenario.about, logs(&folder));
@@ -230,7 +237,7 @@ fn logs(folder: &Path) -> String {
     text
 }
 
-/// Keeps a failed case's files beside the build's output.
+/// Keeps a case's files beside the build's output.
 fn keep(folder: &Path, case: &Case) -> Result<PathBuf> {
     let kept = output_folder()?.with_file_name("interop").join(case.to_string().replace('/', "-"));
     let _ = fs::remove_dir_all(&kept);

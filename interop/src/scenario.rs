@@ -65,6 +65,7 @@ struct Matrix {
     peer: Vec<Version>,
     outer: Vec<Outer>,
     esp: Vec<Esp>,
+    algorithms: Vec<String>,
 }
 
 impl Default for Matrix {
@@ -75,6 +76,7 @@ impl Default for Matrix {
             peer: vec![Version::V6],
             outer: vec![Outer::V4],
             esp: vec![Esp::Udp],
+            algorithms: Vec::new(),
         }
     }
 }
@@ -218,13 +220,16 @@ pub(crate) struct Case {
     pub(crate) outer: Outer,
     /// How ESP travels.
     pub(crate) esp: Esp,
+    /// IKE and ESP proposal, with a slash between, where it is not the one that goes with `auth`.
+    pub(crate) algorithms: Option<String>,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, initiator, auth, peer, outer, esp } = self;
+        let Self { scenario, initiator, auth, peer, outer, esp, algorithms } = self;
         let parts = [initiator.label(), auth.label(), peer.label(), outer.label(), esp.label()];
-        write!(f, "{}/{}", scenario.name, parts.join("-"))
+        write!(f, "{}/{}", scenario.name, parts.join("-"))?;
+        algorithms.iter().try_for_each(|algorithms| write!(f, "-{}", algorithms.replace('/', "-")))
     }
 }
 
@@ -255,13 +260,20 @@ fn expand(mut scenario: Scenario) -> Vec<Case> {
     }
     let scenario = std::sync::Arc::new(scenario);
     let mut cases = Vec::new();
-    for Matrix { initiator, auth, peer, outer, esp } in tables {
+    for Matrix { initiator, auth, peer, outer, esp, algorithms } in tables {
+        let algorithms: Vec<_> = match algorithms[..] {
+            [] => vec![None],
+            _ => algorithms.into_iter().map(Some).collect(),
+        };
         for &peer in &peer {
             for &outer in &outer {
                 for &esp in &esp {
                     for &auth in &auth {
-                        for &initiator in &initiator {
-                            cases.push(Case { scenario: scenario.clone(), initiator, auth, peer, outer, esp });
+                        for algorithms in &algorithms {
+                            cases.extend(initiator.iter().map(|&initiator| {
+                                let (scenario, algorithms) = (scenario.clone(), algorithms.clone());
+                                Case { scenario, initiator, auth, peer, outer, esp, algorithms }
+                            }));
                         }
                     }
                 }

@@ -123,9 +123,10 @@ impl Side {
         let (ike, esp) = match case.auth {
             Auth::Psk => ("aes256gcm16-prfsha384-x25519", "aes128gcm16"),
             Auth::Ecdsa => ("aes128gcm16-prfsha256-ecp256", "aes256gcm16"),
-            Auth::Rsa => ("aes256-sha256-modp2048", "chacha20poly1305"),
+            Auth::Rsa => ("aes256-sha256-modp2048", "aes256-sha256"),
             Auth::Ed25519 => ("aes256gcm16-prfsha512-ecp384", "aes256gcm16"),
         };
+        let (ike, esp) = case.algorithms.as_deref().and_then(|both| both.split_once('/')).unwrap_or((ike, esp));
         let id = |who: Who| match case.auth {
             Auth::Psk | Auth::Ecdsa => format!("{}.test", who.label()),
             Auth::Rsa => format!("C=CH, O=Cygnet, CN={}", who.label()),
@@ -229,9 +230,10 @@ impl Side {
                 Running::StrongSwan(engine.start(&name, image, &self.namespace, &self.folder)?)
             }
         });
-        until(&format!("{}' control socket", self.who.label()), Duration::from_secs(15), || {
-            self.control.answers().then_some(())
+        until(&format!("the control socket of {}", self.who.label()), Duration::from_secs(15), || {
+            (self.control.answers() || self.must_run().is_err()).then_some(())
         })?;
+        self.must_run()?;
         match self.program {
             Program::StrongSwan(_) => self.load(),
             Program::Cygnet(_) => Ok(()),
