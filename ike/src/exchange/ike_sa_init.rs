@@ -62,7 +62,8 @@ impl IkeSaInit {
         request.push(&Payload::Sa(offer::offer(&connection.proposals, WireSpi::None)));
         request.push(&Payload::Ke(Ke { method: KeId(self.kex.group().id), data: self.kex.public() }));
         request.push(&Payload::Nonce(Nonce(&self.ni)));
-        sa.nat.faked = fakes_nat(&cx.config, connection);
+        // An address that the route has yet to choose cannot be told: the peer will see a NAT, and so must we.
+        sa.nat.faked = fakes_nat(&cx.config, connection) || sa.path.local.ip().is_unspecified();
         notify_support(&mut request, sa.path, sa.nat.faked, (sa.spi_i, IkeSpi::ZERO));
         self.sent = request.encode();
         sa.send_clear(cx, &request, InFlight::IkeSaInit(self));

@@ -81,3 +81,13 @@ fn the_route_may_choose_our_address() {
     assert_eq!(pair.a.ike_sas()[0].path.local.ip(), pair.a.address);
     assert!(!pair.a.events.iter().any(|event| matches!(event, Event::Failed(_))));
 }
+
+#[test]
+fn an_initiator_that_does_not_know_its_address_agrees_with_the_peer_on_encapsulation() {
+    // The peer compares what it sees with an address that we could not name (RFC 7296 §2.23).
+    let pair = tunnel(6, Side::A, |_, scenario| scenario.connection.local_addrs.clear());
+    let (a, b) = (pair.a.ike_sas().remove(0), pair.b.ike_sas().remove(0));
+    assert_eq!(a.children[0].udp_encapsulation, b.children[0].udp_encapsulation);
+    assert_eq!((a.path.marker, a.path.remote.port()), (b.path.marker, b.path.local.port()));
+    assert!(a.path.marker || !a.children[0].udp_encapsulation);
+}
