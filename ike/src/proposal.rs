@@ -13,6 +13,7 @@ use crate::crypto::registry;
 pub use crate::crypto::registry::Transform;
 use crate::message::numbers::{AttributeType, EncrId, IntegId, KeId, PrfId, ProtocolId, TransformType};
 use crate::message::payload::{WireSpi, sa};
+use crate::status::IkeAlgorithms;
 
 mod parse;
 mod select;
@@ -68,7 +69,8 @@ impl Proposal {
 
     /// From a decoded proposal; `None` if it is for neither IKE nor ESP.
     ///
-    /// Transforms with attributes that we do not understand are left out (RFC 7296 §3.3.6).
+    /// Transforms with attributes that we do not understand are left out, and with the last of a type the whole
+    /// proposal: its answer has to have one of each type (RFC 7296 §3.3.6).
     pub fn from_wire(wire: &sa::Proposal<'_>) -> Option<Self> {
         let protocol = match wire.protocol {
             ProtocolId::IKE => Protocol::Ike,
@@ -76,8 +78,10 @@ impl Proposal {
             _ => return None,
         };
         let understood = wire.transforms.iter().filter(|transform| transform.is_understood());
-        let transforms = understood.map(|t| Transform { kind: t.kind, id: t.id, key_bits: t.key_bits() }).collect();
-        Some(Self { protocol, transforms })
+        let transforms: Vec<_> =
+            understood.map(|t| Transform { kind: t.kind, id: t.id, key_bits: t.key_bits() }).collect();
+        let is_left = |kind| transforms.iter().any(|transform| transform.kind == kind);
+        wire.transforms.iter().all(|transform| is_left(transform.kind)).then_some(Self { protocol, transforms })
     }
 
     /// As proposal `number` of an SA payload, with our SPI.
@@ -116,6 +120,16 @@ impl Proposal {
     /// The key exchange methods that we know, the most wanted first.
     pub fn groups(&self) -> impl Iterator<Item = &'static Kex> {
         self.of(TransformType::KE).filter_map(|transform| Kex::by_id(transform.id))
+    }
+
+    /// Whether it holds every algorithm of `suite`.
+    pub fn allows(&self, suite: &IkeSuite) -> bool {
+        let IkeSuite { encr, prf, kex } = suite;
+        let has = |kind, id, key_bits| self.transforms.contains(&Transform { kind, id, key_bits });
+        has(TransformType::ENCR, encr.id, encr.key_bits)
+            && encr.integ.is_none_or(|id| has(TransformType::INTEG, id, None))
+            && has(TransformType::PRF, prf.id, None)
+            && has(TransformType::KE, kex.id, None)
     }
 
     /// Without key exchange methods, as for the Child SA of IKE_AUTH (RFC 7296 §1.2).
@@ -211,6 +225,14 @@ fn id_of(transforms: &[Transform], kind: TransformType) -> Option<u16> {
 fn encr_of(transforms: &[Transform]) -> Option<&'static Encr> {
     let encr = transforms.iter().find(|transform| transform.kind == TransformType::ENCR)?;
     Encr::find(encr.id, encr.key_bits, id_of(transforms, TransformType::INTEG))
+}
+
+impl IkeSuite {
+    /// The suite in use on an IKE SA.
+    pub(crate) fn of(algorithms: &IkeAlgorithms) -> Option<Self> {
+        let IkeAlgorithms { encr, prf, group } = *algorithms;
+        Some(Self { encr, prf: Prf::by_id(prf)?, kex: Kex::by_id(group)? })
+    }
 }
 
 impl Suite for IkeSuite {

@@ -23,6 +23,7 @@ use crate::message::payload::{Auth, Id};
 use crate::message::{AuthMethod, Chain, ExchangeType, MessageBuilder, NotifyType, Opened, Payload};
 use crate::output::Activation;
 use crate::pad::Pad;
+use crate::proposal::{self, IkeSuite};
 use crate::sa::IkeSa;
 use crate::sa::keys::Transcript;
 use crate::sa::phase::{Established, Phase, Responding};
@@ -297,6 +298,13 @@ fn identify(
     let id = read(request.id_i)?;
     let asked = request.id_r.map(read).transpose()?;
     let found = pad.by_identity(local, remote, &id, asked.as_ref());
+    // The algorithms were agreed upon for an address; they have to be good enough for the identity, too.
+    let suite = sa.phase.secured().and_then(|secured| IkeSuite::of(&secured.algorithms));
+    let allows = |c: &&Arc<Connection>| suite.is_some_and(|suite| c.proposals.iter().any(|p| p.allows(&suite)));
+    let (found, weaker): (Vec<_>, Vec<_>) = found.into_iter().partition(allows);
+    if let (true, Some(first), Some(suite)) = (found.is_empty(), weaker.first(), suite) {
+        return Err(Disbelief::algorithms(format!("{id} with {suite}"), proposal::list(&first.proposals)));
+    }
     // Several entries may fit; one that expects the kind of proof at hand is the better guess.
     let psk = payloads.auth().is_ok_and(|auth| auth.method == AuthMethod::SHARED_KEY);
     let expects_psk = |c: &Connection| matches!(c.peer.auth, crate::config::PeerAuth::Psk(_));

@@ -62,6 +62,12 @@ impl Disbelief {
         Self { cause: FailureCause::Authentication, offered, wanted, remedy }
     }
 
+    /// Of a peer that may not use the algorithms that IKE_SA_INIT agreed upon, before its identity was known.
+    pub(crate) fn algorithms(offered: String, wanted: String) -> Self {
+        let remedy = "let the peer offer only `proposals` of the connection that its identity selects".to_owned();
+        Self { cause: FailureCause::NoProposal, offered, wanted, remedy }
+    }
+
     pub(crate) fn report(self, cx: &mut Ctx, sa: &IkeSa) {
         Report::new(sa, self.cause).offered(self.offered).wanted(self.wanted).remedy(self.remedy).send(cx);
     }

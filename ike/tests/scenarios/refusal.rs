@@ -153,3 +153,24 @@ fn a_child_that_failed_can_be_asked_for_again() {
     assert_eq!((failures(&pair.a).len(), failures(&pair.b).len()), (2, 2));
     assert_eq!(pair.a.ike_sas().len(), 1);
 }
+
+#[test]
+fn algorithms_that_another_connection_allows() {
+    // IKE_SA_INIT finds connections by address; what it agrees upon has to be good enough for the identity as well.
+    let weak = "aes128gcm16-prfsha256-modp2048";
+    let mut pair = psk(4, |side, scenario| {
+        let mut lax = scenario.connection.clone();
+        lax.proposals = proposals(Protocol::Ike, weak);
+        if side == Side::A {
+            scenario.connection = lax;
+        } else {
+            lax.peer.id = IdPattern::Exact("carol.example".parse().unwrap());
+            scenario.config.connections.push(Arc::new(lax));
+        }
+    });
+    initiate(&mut pair, Side::A);
+    pair.run_for(60 * SECOND);
+    assert_eq!(failures(&pair.b)[0].cause, FailureCause::NoProposal);
+    assert_eq!(failures(&pair.a)[0].cause, FailureCause::Authentication);
+    assert_eq!((pair.a.installed(), pair.b.installed()), ((0, 0), (0, 0)));
+}
