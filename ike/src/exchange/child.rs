@@ -11,8 +11,9 @@ use crate::crypto::kex::Offer;
 use crate::crypto::key_schedule::{ChildKeys, DirectionKeys, KeyLengths, Nonces};
 use crate::endpoint::context::Ctx;
 use crate::event::{Event, FailureCause, SessionKeys};
-use crate::exchange::failure::{Failure, Report, list, notify};
+use crate::exchange::failure::{Failure, Report, broken, list, notify};
 use crate::exchange::offer::{self, Choice};
+use crate::limits::TRAFFIC_SELECTORS;
 use crate::message::payload::{Ke, Notify, Ts, WireSpi};
 use crate::message::{Chain, KeId, MessageBuilder, NotifyType, Payload};
 use crate::output::{Activation, ChildId, ChildInstall, HalfSa};
@@ -97,7 +98,7 @@ impl ChildOffer {
             template: self.template.clone(),
             suite,
             spi_in: self.spi_in,
-            spi_out: spi.esp()?,
+            spi_out: spi.esp().filter(|spi| *spi >= Spi::MIN)?,
             local_ts: within(payloads.ts_i().ok()?, &self.local_ts)?,
             remote_ts: within(payloads.ts_r().ok()?, &self.remote_ts)?,
         })
@@ -164,7 +165,7 @@ pub(crate) fn choose<'a>(
     let (offered, tsi, tsr) = (payloads.sa()?, &payloads.ts_i()?.selectors, &payloads.ts_r()?.selectors);
     let mut fitting: Vec<_> = templates
         .iter()
-        .map(|template| (template, narrow(tsr, &template.local_ts), narrow(tsi, &template.remote_ts)))
+        .map(|template| (template, grant(tsr, &template.local_ts), grant(tsi, &template.remote_ts)))
         .filter(|(_, local, remote)| !local.is_empty() && !remote.is_empty())
         .collect();
     // Among several, one that grants all that was asked; else the first.
@@ -177,7 +178,7 @@ pub(crate) fn choose<'a>(
         };
         match offer::choose::<EspSuite>(offered, &proposals) {
             Ok(choice) => {
-                let Some(spi_out) = choice.spi.esp() else { return Err(notify(NotifyType::INVALID_SYNTAX)) };
+                let Some(spi_out) = choice.spi.esp() else { return Err(broken()) };
                 let (suite, spi_in) = (choice.suite, cx.spis.esp());
                 let agreed = Agreed { template: template.clone(), suite, spi_in, spi_out, local_ts, remote_ts };
                 return Ok(ChildChoice { agreed, choice });
@@ -203,6 +204,13 @@ pub(crate) fn choose<'a>(
     Err(notify(NotifyType::NO_PROPOSAL_CHOSEN))
 }
 
+/// What both sides want, at most as much as a TS payload holds: any subset will do (RFC 7296 §2.9).
+fn grant(proposed: &[TrafficSelector], configured: &[TrafficSelector]) -> Vec<TrafficSelector> {
+    let mut common = narrow(proposed, configured);
+    common.truncate(TRAFFIC_SELECTORS);
+    common
+}
+
 /// As responder, answers the peer's key exchange as the chosen suite demands: our KE data and the shared secret.
 ///
 /// # Errors
@@ -216,7 +224,7 @@ pub(crate) fn answer_key_exchange(
     let Some(ke) = ke.filter(|ke| ke.method.0 == kex.id) else {
         return Err(Failure::Notify(NotifyType::INVALID_KE_PAYLOAD, kex.id.to_be_bytes().to_vec()));
     };
-    let (data, shared) = kex.answer(&mut *cx.rng, ke.data).map_err(|_| notify(NotifyType::INVALID_SYNTAX))?;
+    let (data, shared) = kex.answer(&mut *cx.rng, ke.data).map_err(|_| broken())?;
     Ok(Some((OwnKe { method: ke.method, data }, shared)))
 }
 

@@ -32,6 +32,11 @@ pub(crate) fn notify(kind: NotifyType) -> Failure {
     Failure::Notify(kind, Vec::new())
 }
 
+/// What breaks the protocol: INVALID_SYNTAX, which ends the SA on both sides (RFC 7296 §2.21.3).
+pub(crate) fn broken() -> Failure {
+    Failure::Fatal(NotifyType::INVALID_SYNTAX, Vec::new())
+}
+
 /// Builds an [`event::Failure`]: what was offered, what was wanted, what to change.
 pub(crate) struct Report(event::Failure);
 

@@ -1,5 +1,7 @@
 //! SA payloads (RFC 7296 §3.3): our offers, and both sides' choice among offered proposals.
 
+use cygnet_esp::Spi;
+
 use crate::message::payload::{self, Sa, WireSpi};
 use crate::proposal::{self, Chosen, NoProposal, Proposal, Suite};
 
@@ -26,9 +28,11 @@ impl<S> Choice<'_, S> {
     }
 }
 
-/// What the peer offered, as far as we know the protocols.
+/// What the peer offered, as far as we know the protocols. An ESP SPI is one that packets can carry: the reserved ones
+/// would be taken for IKE or for nothing (RFC 4303 §2.1, RFC 3948 §2.2).
 pub(crate) fn read<'s, 'a>(sa: &'s Sa<'a>) -> (Vec<&'s payload::Proposal<'a>>, Vec<Proposal>) {
-    sa.proposals.iter().filter_map(|wire| Some((wire, Proposal::from_wire(wire)?))).unzip()
+    let usable = |wire: &&payload::Proposal<'a>| wire.spi.esp().is_none_or(|spi| spi >= Spi::MIN);
+    sa.proposals.iter().filter(usable).filter_map(|wire| Some((wire, Proposal::from_wire(wire)?))).unzip()
 }
 
 /// Chooses from an offer (RFC 7296 §2.7).
@@ -52,8 +56,6 @@ pub(crate) fn accept<'a, S: Suite>(sa: &Sa<'a>, ours: &[Proposal]) -> Option<(S,
 
 #[cfg(test)]
 mod tests {
-    use cygnet_esp::Spi;
-
     use super::*;
     use crate::message::ProtocolId;
     use crate::proposal::{EspSuite, Protocol};

@@ -15,7 +15,7 @@ use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
 use crate::exchange::child::{self, ChildOffer, Origin};
-use crate::exchange::failure::{Failure, notify};
+use crate::exchange::failure::{Failure, broken, notify};
 use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, REKEY_RETRY, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce, Notify};
@@ -143,7 +143,7 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     let ni = payloads.nonce()?.0;
     let ke = payloads.ke_opt()?;
     let named = payloads.notify(NotifyType::REKEY_SA).and_then(|notify| notify.spi.esp());
-    let Some(spi) = named else { return Err(notify(NotifyType::INVALID_SYNTAX)) };
+    let Some(spi) = named else { return Err(broken()) };
     let mut response = MessageBuilder::new(request.header().reply());
     let (Some(connection), Some(old)) = (sa.connection.clone(), sa.children.by_peer_spi(spi)) else {
         // Perhaps one that the peer just made, in a response that its request overtook.

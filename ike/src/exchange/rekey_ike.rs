@@ -14,7 +14,7 @@ use crate::crypto::kex::Offer;
 use crate::crypto::key_schedule::{KeyLengths, Nonces, SkeySeed};
 use crate::endpoint::context::{Ctx, Effect};
 use crate::event::{DownReason, Event, FailureCause};
-use crate::exchange::failure::{Failure, Report, notify};
+use crate::exchange::failure::{Failure, Report, broken, notify};
 use crate::exchange::{InFlight, Task, offer};
 use crate::limits::{HALF_OPEN_LIFETIME, REKEY_RETRY, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce, Notify, WireSpi};
@@ -73,8 +73,8 @@ impl RekeyIke {
         let accepted = offer::accept::<IkeSuite>(payloads.sa()?, &connection.proposals)
             .and_then(|(suite, spi)| Some((suite, spi.ike().filter(|spi| !spi.is_zero())?)))
             .filter(|(suite, _)| suite.kex.id == ke.method.0 && suite.kex == self.kex.group());
-        let Some((suite, spi_r)) = accepted else { return Err(notify(NotifyType::INVALID_SYNTAX)) };
-        let Ok(shared) = self.kex.complete(ke.data) else { return Err(notify(NotifyType::INVALID_SYNTAX)) };
+        let Some((suite, spi_r)) = accepted else { return Err(broken()) };
+        let Ok(shared) = self.kex.complete(ke.data) else { return Err(broken()) };
         let spis = (self.spi, spi_r);
         succeed(cx, sa, New { initiator: true, spis, suite, shared, nonces: Nonces { ni: &self.ni, nr } });
         sa.queue.push_front(Task::DeleteIke(DownReason::Rekeyed));
@@ -136,9 +136,9 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
         return Err(Failure::Notify(NotifyType::INVALID_KE_PAYLOAD, kex.id.to_be_bytes().to_vec()));
     }
     let Some(spi_i) = choice.spi.ike().filter(|spi| !spi.is_zero()) else {
-        return Err(notify(NotifyType::INVALID_SYNTAX));
+        return Err(broken());
     };
-    let (public, shared) = kex.answer(&mut *cx.rng, ke.data).map_err(|_| notify(NotifyType::INVALID_SYNTAX))?;
+    let (public, shared) = kex.answer(&mut *cx.rng, ke.data).map_err(|_| broken())?;
     let (spi_r, nr) = (cx.ike_spi(), cx.nonce());
 
     let mut response = MessageBuilder::new(request.header().reply());

@@ -6,7 +6,7 @@ use super::window::Verdict;
 use crate::endpoint::context::Ctx;
 use crate::event::DropReason;
 use crate::exchange::{self, Failure, InFlight};
-use crate::message::{DecodeError, ExchangeType, Header, MessageBuilder, OpenError, Opened, Received};
+use crate::message::{DecodeError, ExchangeType, Header, MessageBuilder, NotifyType, OpenError, Opened, Received};
 use crate::output::Path;
 
 impl IkeSa {
@@ -123,6 +123,11 @@ impl IkeSa {
     ) -> Result<(), DropReason> {
         let Some(exchange) = self.in_flight.take() else { return Err(DropReason::Unexpected) };
         self.window.answered();
+        let is_over = |opened: &&Opened<'_>| opened.payloads().has_notify(NotifyType::INVALID_SYNTAX);
+        if self.is_established() && !exchange.ends_sa() && message.as_ref().is_ok_and(is_over) {
+            self.rejected(cx);
+            return Ok(());
+        }
         let outcome = message.map_err(Failure::from).and_then(|opened| exchange.finish(cx, self, opened));
         match outcome {
             Ok(()) => {}

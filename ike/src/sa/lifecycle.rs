@@ -211,6 +211,16 @@ impl IkeSa {
         self.bury(cx, DownReason::Failed);
     }
 
+    /// The peer found our request malformed, and with that the SA is over on its side, too (RFC 7296 §2.21.3).
+    pub(crate) fn rejected(&mut self, cx: &mut Ctx) {
+        Report::new(self, FailureCause::Protocol)
+            .offered("a request of ours")
+            .wanted(format!("the peer answered {}", NotifyType::INVALID_SYNTAX))
+            .remedy("check the peer's log; update the IKE of both sides")
+            .send(cx);
+        self.bury(cx, DownReason::Failed);
+    }
+
     /// Removes children and timers, reports the end.
     pub(crate) fn bury(&mut self, cx: &mut Ctx, reason: DownReason) {
         self.remove_children(cx, reason);

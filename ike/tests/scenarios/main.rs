@@ -5,6 +5,7 @@ mod hostile;
 mod lifetime;
 mod nat;
 mod network;
+mod peer;
 mod refusal;
 mod rekey;
 mod tunnel;
