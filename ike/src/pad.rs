@@ -32,7 +32,8 @@ impl<'a> Pad<'a> {
     }
 
     /// Entries for a peer that claims `idi` and, perhaps, asks for us as `idr` (RFC 7296 §1.2, §2.15): those that
-    /// name its identity before those that accept any.
+    /// name its identity or, only where none does, those that accept any: who holds the secret of the latter may not
+    /// pass for somebody whom we know otherwise.
     ///
     /// The first is the one to use. What it asks as proof is in [`Connection::peer`].
     pub fn by_identity(
@@ -43,8 +44,9 @@ impl<'a> Pad<'a> {
         idr: Option<&Identity>,
     ) -> Vec<&'a Arc<Connection>> {
         let mut found = self.by_addresses(local, remote);
-        found.retain(|entry| entry.peer.id.matches(idi) && idr.is_none_or(|idr| entry.local.id == *idr));
-        found.sort_by_key(|entry| entry.peer.id.exact().is_none());
+        let is_named = found.iter().any(|entry| entry.peer.id.exact() == Some(idi));
+        found.retain(|entry| if is_named { entry.peer.id.exact() == Some(idi) } else { entry.peer.id.matches(idi) });
+        found.retain(|entry| idr.is_none_or(|idr| entry.local.id == *idr));
         found
     }
 }
@@ -107,7 +109,8 @@ mod tests {
         assert_eq!(names(pad.by_addresses(us, peer)), ["net", "b", "anyone", "roaming-c"]);
 
         let id = |s: &str| s.parse::<Identity>().unwrap();
-        assert_eq!(names(pad.by_identity(us, peer, &id("b.example"), None)), ["b", "net", "anyone"]);
+        assert_eq!(names(pad.by_identity(us, peer, &id("b.example"), None)), ["b"]);
+        assert_eq!(names(pad.by_identity(us, peer, &id("d.example"), None)), ["net", "anyone"]);
         assert_eq!(names(pad.by_identity(us, peer, &id("c.example"), Some(&id("us.example"))))[0], "roaming-c");
         assert!(pad.by_identity(us, peer, &id("b.example"), Some(&id("them.example"))).is_empty());
     }

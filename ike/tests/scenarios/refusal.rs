@@ -158,19 +158,38 @@ fn a_child_that_failed_can_be_asked_for_again() {
 fn algorithms_that_another_connection_allows() {
     // IKE_SA_INIT finds connections by address; what it agrees upon has to be good enough for the identity as well.
     let weak = "aes128gcm16-prfsha256-modp2048";
-    let mut pair = psk(4, |side, scenario| {
-        let mut lax = scenario.connection.clone();
-        lax.proposals = proposals(Protocol::Ike, weak);
-        if side == Side::A {
-            scenario.connection = lax;
-        } else {
-            lax.peer.id = IdPattern::Exact("carol.example".parse().unwrap());
-            scenario.config.connections.push(Arc::new(lax));
+    for others in [IdPattern::Exact("carol.example".parse().unwrap()), IdPattern::Any] {
+        let mut pair = psk(4, |side, scenario| {
+            let mut lax = scenario.connection.clone();
+            lax.proposals = proposals(Protocol::Ike, weak);
+            if side == Side::A {
+                scenario.connection = lax;
+            } else {
+                lax.peer.id = others.clone();
+                scenario.config.connections.push(Arc::new(lax));
+            }
+        });
+        initiate(&mut pair, Side::A);
+        pair.run_for(60 * SECOND);
+        assert_eq!(failures(&pair.b)[0].cause, FailureCause::NoProposal);
+        assert_eq!(failures(&pair.a)[0].cause, FailureCause::Authentication);
+        assert_eq!((pair.a.installed(), pair.b.installed()), ((0, 0), (0, 0)));
+    }
+}
+
+#[test]
+fn the_secret_of_all_comers_does_not_pass_for_a_peer_that_is_known_otherwise() {
+    // RFC 4301 §4.4.3.1: the entry that names the identity says how it is proven.
+    let mut pair = psk(5, |side, scenario| {
+        if side == Side::B {
+            let mut any = scenario.connection.clone();
+            any.peer.id = IdPattern::Any;
+            scenario.config.connections.push(Arc::new(any));
+            scenario.connection.peer.auth = PeerAuth::Certificate(Arc::default());
         }
     });
     initiate(&mut pair, Side::A);
     pair.run_for(60 * SECOND);
-    assert_eq!(failures(&pair.b)[0].cause, FailureCause::NoProposal);
-    assert_eq!(failures(&pair.a)[0].cause, FailureCause::Authentication);
+    assert_eq!(failures(&pair.b)[0].cause, FailureCause::Authentication);
     assert_eq!((pair.a.installed(), pair.b.installed()), ((0, 0), (0, 0)));
 }
