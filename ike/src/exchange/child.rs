@@ -163,6 +163,8 @@ pub(crate) fn choose<'a>(
     with_groups: bool,
 ) -> Result<ChildChoice<'a>, Failure> {
     let (offered, tsi, tsr) = (payloads.sa()?, &payloads.ts_i()?.selectors, &payloads.ts_r()?.selectors);
+    // Peers that list groups in IKE_AUTH, where there is no key exchange, mean those of later rekeys (RFC 7296 §1.2).
+    let offered = &if with_groups { offered.clone() } else { offer::without_groups(offered) };
     let mut fitting: Vec<_> = templates
         .iter()
         .map(|template| (template, grant(tsr, &template.local_ts), grant(tsi, &template.remote_ts)))

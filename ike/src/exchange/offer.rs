@@ -2,6 +2,7 @@
 
 use cygnet_esp::Spi;
 
+use crate::message::TransformType;
 use crate::message::payload::{self, Sa, WireSpi};
 use crate::proposal::{self, Chosen, NoProposal, Proposal, Suite};
 
@@ -33,6 +34,15 @@ impl<S> Choice<'_, S> {
 pub(crate) fn read<'s, 'a>(sa: &'s Sa<'a>) -> (Vec<&'s payload::Proposal<'a>>, Vec<Proposal>) {
     let usable = |wire: &&payload::Proposal<'a>| wire.spi.esp().is_none_or(|spi| spi >= Spi::MIN);
     sa.proposals.iter().filter(usable).filter_map(|wire| Some((wire, Proposal::from_wire(wire)?))).unzip()
+}
+
+/// The same offer without key exchange methods.
+pub(crate) fn without_groups<'a>(sa: &Sa<'a>) -> Sa<'a> {
+    let mut sa = sa.clone();
+    for proposal in &mut sa.proposals {
+        proposal.transforms.retain(|transform| transform.kind != TransformType::KE);
+    }
+    sa
 }
 
 /// Chooses from an offer (RFC 7296 §2.7).
@@ -76,6 +86,16 @@ mod tests {
         assert_eq!(reply.proposals[0].number, 2);
         let (suite, spi): (EspSuite, _) = accept(&reply, &theirs).unwrap();
         assert_eq!((suite, spi), (choice.suite, WireSpi::Esp(Spi(815))));
+    }
+
+    #[test]
+    fn groups_can_be_left_out_of_an_offer() {
+        let (theirs, ours) = (esp("aes128gcm16-x25519"), esp("aes128gcm16"));
+        let sent = offer(&theirs, WireSpi::Esp(Spi(4711)));
+        assert!(choose::<EspSuite>(&sent, &ours).is_err());
+        let stripped = without_groups(&sent);
+        let choice: Choice<'_, EspSuite> = choose(&stripped, &ours).unwrap();
+        assert_eq!(choice.answer(WireSpi::None).proposals[0].transforms.len(), 2);
     }
 
     #[test]
