@@ -136,7 +136,7 @@ pub(crate) fn interop(options: &Options) -> Result<Option<Tally>> {
 }
 
 /// Builds our daemon in the profile that we were built in; gives its binary.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let folder = output_folder()?;
     let mut build = Command::new(cargo());
     build.args(["build", "--quiet", "-p", "cygnet", "--bin", "cygnet"]);
