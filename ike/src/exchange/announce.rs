@@ -62,8 +62,7 @@ pub(crate) fn learn_nat(sa: &mut IkeSa, path: Path, payloads: &Chain<'_>) {
 
 /// With a NAT between, or one pretended, the initiator goes on at the NAT traversal port (RFC 7296 §2.23).
 pub(crate) fn float(config: &Config, sa: &mut IkeSa) {
-    let NatStatus { local, remote, faked } = sa.nat;
-    if sa.peer.nat_traversal && !sa.path.marker && (local || remote || faked) {
+    if sa.encapsulates() && !sa.path.marker {
         sa.path.local.set_port(config.nat_port);
         sa.path.remote.set_port(config.nat_port);
         sa.path.marker = true;

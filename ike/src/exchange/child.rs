@@ -273,7 +273,7 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
     let ChildKeys { initiator: i, responder: r } =
         secured.sk_d.child_keys(KeyLengths::from(suite.encr), shared, nonces);
     let (outbound, inbound) = if initiator { (i, r) } else { (r, i) };
-    let udp_encapsulation = sa.nat.local || sa.nat.remote || sa.nat.faked;
+    let udp_encapsulation = sa.encapsulates();
     report_keys(cx, sa, &suite, [(false, spi_in, &inbound), (true, spi_out, &outbound)]);
 
     let (now, lifetime) = (cx.now.instant, template.lifetime);

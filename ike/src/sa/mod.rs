@@ -206,6 +206,12 @@ impl IkeSa {
         self.in_flight.as_ref().is_some_and(InFlight::ends_sa) || self.queue.iter().any(doomed)
     }
 
+    /// Whether ESP goes in UDP: there is a NAT, or one side says so, and both can do it (RFC 7296 §2.23).
+    pub(crate) fn encapsulates(&self) -> bool {
+        let NatStatus { local, remote, faked } = self.nat;
+        self.peer.nat_traversal && (local || remote || faked)
+    }
+
     /// Connection and template of a child.
     pub(crate) fn names_of(&self, child: ChildId) -> Option<(Arc<Connection>, String)> {
         Some((self.connection.clone()?, self.children.find(child)?.template.name.clone()))
@@ -247,5 +253,29 @@ impl IkeSa {
             queued_tasks: self.queue.iter().map(Task::name).collect(),
             children: self.children.status(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_without_nat_traversal_gets_no_encapsulation_whatever_we_pretend() {
+        let at = "192.0.2.1:500".parse().unwrap();
+        let origin = Origin {
+            initiator: true,
+            spi_i: IkeSpi(1),
+            spi_r: IkeSpi(2),
+            path: Path { local: at, remote: at, marker: false },
+            connection: None,
+            phase: Phase::Initiating(None),
+            window: Window::default(),
+        };
+        let mut sa = IkeSa::new(IkeSaId(1), Instant::now(), origin);
+        sa.nat.faked = true;
+        assert!(!sa.encapsulates());
+        sa.peer.nat_traversal = true;
+        assert!(sa.encapsulates());
     }
 }
