@@ -47,6 +47,14 @@ pub const FRAGMENTS: usize = 128;
 /// How long a responder waits for IKE_AUTH. Without it, each IKE_SA_INIT would hold its state for ever.
 pub const HALF_OPEN_LIFETIME: Duration = Duration::from_secs(30);
 
+/// Half-open SAs with one IPv4 address or IPv6 /64 prefix, once cookies are asked for. Without it, one host that returns
+/// its cookies takes every place there is, and nobody else gets in.
+pub const HALF_OPEN_PER_ADDRESS: usize = 16;
+
+/// Longest IKE_SA_INIT request, octets. AUTH covers it, so it is kept until IKE_AUTH (RFC 7296 §2.15); real ones stay
+/// below 2 KiB. Without it, each stranger could make us keep 64 KiB.
+pub const INIT_LEN: usize = 8 * 1024;
+
 /// Child SAs of one IKE SA, both halves of a rekey counted. Without it, a peer could fill memory with SAs.
 pub const MAX_CHILDREN: usize = 256;
 

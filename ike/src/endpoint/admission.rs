@@ -8,7 +8,7 @@ use rand::CryptoRng;
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
-use crate::limits::{COOKIE_SECRET_LIFETIME, UNKNOWN_ANSWERS_PER_SECOND};
+use crate::limits::{COOKIE_SECRET_LIFETIME, HALF_OPEN_PER_ADDRESS, UNKNOWN_ANSWERS_PER_SECOND};
 
 /// Octets of our cookies: secret version, then a truncated MAC.
 const COOKIE_LEN: usize = 1 + MAC_LEN;
@@ -70,23 +70,27 @@ impl Admission {
         Self { threshold, max_half_open, current, previous: None, answers: Bucket::default() }
     }
 
-    /// Judges an IKE_SA_INIT request while `half_open` SAs wait for their IKE_AUTH.
+    /// Judges an IKE_SA_INIT request while `half_open` SAs wait for their IKE_AUTH. Only a sender that proved its
+    /// address is held to the bound of that address: before, it would be a way to shut others out.
     pub(crate) fn judge(
         &mut self,
         now: Instant,
         rng: &mut dyn CryptoRng,
-        half_open: usize,
+        half_open: HalfOpen<'_>,
         request: InitRequest<'_>,
     ) -> Verdict {
-        if half_open >= self.max_half_open {
+        if half_open.all >= self.max_half_open {
             return Verdict::Refuse;
         }
-        if half_open < self.threshold {
+        if half_open.all < self.threshold {
             return Verdict::Admit;
         }
         self.rotate(now, rng);
         match request.cookie {
-            Some(cookie) if self.is_valid(cookie, &request) => Verdict::Admit,
+            Some(cookie) if self.is_valid(cookie, &request) => match (half_open.from_here)() {
+                0..HALF_OPEN_PER_ADDRESS => Verdict::Admit,
+                _ => Verdict::Refuse,
+            },
             _ => Verdict::Challenge(self.current.cookie(request.ni, request.from, request.spi_i).to_vec()),
         }
     }
@@ -115,6 +119,15 @@ impl Admission {
         let spent = std::mem::replace(&mut self.current, fresh);
         self.previous = (now < until + COOKIE_SECRET_LIFETIME).then_some(spent);
     }
+}
+
+/// SAs that wait for their IKE_AUTH.
+#[derive(Clone, Copy)]
+pub(crate) struct HalfOpen<'a> {
+    /// How many there are.
+    pub(crate) all: usize,
+    /// How many of them are the sender's.
+    pub(crate) from_here: &'a dyn Fn() -> usize,
 }
 
 /// What a cookie covers.
@@ -158,26 +171,42 @@ mod tests {
         InitRequest { spi_i: 1, ni: &[9; 32], from: "192.0.2.1:500".parse().unwrap(), cookie }
     }
 
+    fn few(all: usize) -> HalfOpen<'static> {
+        HalfOpen { all, from_here: &|| HALF_OPEN_PER_ADDRESS - 1 }
+    }
+
+    #[test]
+    fn one_address_does_not_take_every_place() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let now = Instant::now();
+        let mut admission = Admission::new(&mut rng, 2, 1000);
+        let many = HalfOpen { all: 100, from_here: &|| HALF_OPEN_PER_ADDRESS };
+        // Without a cookie the address is only a claim: the answer is the same as for anybody.
+        let Verdict::Challenge(cookie) = admission.judge(now, &mut rng, many, request(None)) else { panic!() };
+        assert_eq!(admission.judge(now, &mut rng, many, request(Some(&cookie))), Verdict::Refuse);
+        assert_eq!(admission.judge(now, &mut rng, few(100), request(Some(&cookie))), Verdict::Admit);
+    }
+
     #[test]
     fn a_cookie_admits_its_own_request_only_and_for_a_while() {
         let mut rng = StdRng::seed_from_u64(1);
         let now = Instant::now();
         let mut admission = Admission::new(&mut rng, 2, 4);
-        assert_eq!(admission.judge(now, &mut rng, 1, request(None)), Verdict::Admit);
-        assert_eq!(admission.judge(now, &mut rng, 4, request(None)), Verdict::Refuse);
-        let Verdict::Challenge(cookie) = admission.judge(now, &mut rng, 2, request(None)) else { panic!() };
-        assert_eq!(admission.judge(now, &mut rng, 2, request(Some(&cookie))), Verdict::Admit);
+        assert_eq!(admission.judge(now, &mut rng, few(1), request(None)), Verdict::Admit);
+        assert_eq!(admission.judge(now, &mut rng, few(4), request(None)), Verdict::Refuse);
+        let Verdict::Challenge(cookie) = admission.judge(now, &mut rng, few(2), request(None)) else { panic!() };
+        assert_eq!(admission.judge(now, &mut rng, few(2), request(Some(&cookie))), Verdict::Admit);
         let other = InitRequest { spi_i: 2, ..request(Some(&cookie)) };
-        assert!(matches!(admission.judge(now, &mut rng, 2, other), Verdict::Challenge(_)));
+        assert!(matches!(admission.judge(now, &mut rng, few(2), other), Verdict::Challenge(_)));
         let other = InitRequest { ni: &[8; 32], ..request(Some(&cookie)) };
-        assert!(matches!(admission.judge(now, &mut rng, 2, other), Verdict::Challenge(_)));
+        assert!(matches!(admission.judge(now, &mut rng, few(2), other), Verdict::Challenge(_)));
         let other = InitRequest { from: "192.0.2.2:500".parse().unwrap(), ..request(Some(&cookie)) };
-        assert!(matches!(admission.judge(now, &mut rng, 2, other), Verdict::Challenge(_)));
+        assert!(matches!(admission.judge(now, &mut rng, few(2), other), Verdict::Challenge(_)));
 
         let next = now + COOKIE_SECRET_LIFETIME;
-        assert_eq!(admission.judge(next, &mut rng, 2, request(Some(&cookie))), Verdict::Admit);
+        assert_eq!(admission.judge(next, &mut rng, few(2), request(Some(&cookie))), Verdict::Admit);
         let late = next + COOKIE_SECRET_LIFETIME;
-        assert!(matches!(admission.judge(late, &mut rng, 2, request(Some(&cookie))), Verdict::Challenge(_)));
+        assert!(matches!(admission.judge(late, &mut rng, few(2), request(Some(&cookie))), Verdict::Challenge(_)));
     }
 
     #[test]

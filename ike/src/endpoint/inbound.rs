@@ -1,11 +1,14 @@
 //! Which SA a datagram belongs to, and what to do if there is none (RFC 7296 §2.1, §2.6, §2.21.4).
 
+use std::net::IpAddr;
+
 use ring::digest;
 
-use super::admission::{InitRequest, Verdict};
+use super::admission::{HalfOpen, InitRequest, Verdict};
 use super::{Endpoint, Now};
 use crate::event::DropReason;
 use crate::exchange::ike_sa_init;
+use crate::limits::INIT_LEN;
 use crate::message::{ExchangeType, Header, MessageBuilder, NotifyType, Version};
 use crate::output::{IkeSaId, Path};
 
@@ -54,7 +57,7 @@ impl Endpoint {
             && header.responder_spi.is_zero()
             && !header.initiator_spi.is_zero()
             && header.message_id.0 == 0;
-        if !well_formed {
+        if !well_formed || datagram.len() > INIT_LEN {
             return Err(DropReason::Malformed);
         }
         let digest = digest(datagram);
@@ -79,8 +82,15 @@ impl Endpoint {
         };
         let from =
             InitRequest { spi_i: header.initiator_spi.0, ni: request.ni, from: path.remote, cookie: request.cookie };
+        let half_open = HalfOpen {
+            all: self.half_open.len(),
+            from_here: &|| {
+                let here = |id: &&IkeSaId| self.counted.get(id).is_some_and(|at| same_host(*at, path.remote.ip()));
+                self.half_open.iter().filter(here).count()
+            },
+        };
         let cx = &mut self.cx;
-        match self.admission.judge(cx.now.instant, &mut *cx.rng, self.half_open.len(), from) {
+        match self.admission.judge(cx.now.instant, &mut *cx.rng, half_open, from) {
             Verdict::Refuse => Err(DropReason::Overload),
             Verdict::Challenge(cookie) => {
                 let mut answer = MessageBuilder::new(header.reply());
@@ -118,6 +128,14 @@ impl Endpoint {
             self.cx.transmit(path, &[answer.encode()]);
         }
         Err(DropReason::Malformed)
+    }
+}
+
+/// Whether two addresses are likely one host's: it can choose among the 2^64 of an IPv6 prefix.
+fn same_host(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() >> 64 == b.to_bits() >> 64,
+        (a, b) => a == b,
     }
 }
 

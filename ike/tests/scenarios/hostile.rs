@@ -128,6 +128,54 @@ fn a_flood_of_first_messages_meets_cookies_and_a_bound() {
     assert_up(&mut pair);
 }
 
+/// `message` with a payload put before its first one.
+fn with_first(message: &[u8], kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = message[..28].to_vec();
+    bytes[16] = kind;
+    bytes.extend([message[16], 0]);
+    bytes.extend((4 + body.len() as u16).to_be_bytes());
+    bytes.extend(body);
+    bytes.extend(&message[28..]);
+    let length = (bytes.len() as u32).to_be_bytes();
+    bytes[24..28].copy_from_slice(&length);
+    bytes
+}
+
+fn strangers_request(bytes: Vec<u8>) -> Packet {
+    Packet { from: at(Side::A, 500), to: at(Side::B, 500), kind: Kind::Ike { marker: false }, bytes }
+}
+
+#[test]
+fn a_host_that_returns_its_cookies_leaves_places_for_others() {
+    let mut pair = tunnel(4, Side::A, |_, scenario| scenario.config.cookie_threshold = 0);
+    let first = pair.a.sent.iter().find(|sent| sent[18] == 34).unwrap().clone();
+    for round in 0..200_u64 {
+        let mut bytes = first.clone();
+        bytes[..8].copy_from_slice(&(0xbad0_0000 + round).to_be_bytes());
+        pair.inject(Side::B, strangers_request(bytes.clone()));
+        // Challenged: HDR, N(COOKIE). The same again behind the notification as it came.
+        let challenge = pair.b.sent.last().unwrap().clone();
+        assert_eq!((challenge[16], &challenge[34..36]), (41, &16390_u16.to_be_bytes()[..]));
+        pair.inject(Side::B, strangers_request(with_first(&bytes, 41, &challenge[32..])));
+    }
+    assert_eq!(pair.b.endpoint.footprint(), 1 + 16);
+    pair.run_for(60 * SECOND);
+    assert_eq!(pair.b.endpoint.footprint(), 1);
+    assert_up(&mut pair);
+}
+
+#[test]
+fn a_stranger_cannot_make_us_keep_much() {
+    let mut pair = tunnel(4, Side::A, |_, _| {});
+    let mut bytes = pair.a.sent[0].clone();
+    bytes[0] ^= 0xff;
+    // Vendor IDs mean nothing to us, but AUTH covers them.
+    pair.inject(Side::B, strangers_request(with_first(&bytes, 43, &[7; 60_000])));
+    assert_eq!(pair.b.endpoint.footprint(), 1);
+    pair.inject(Side::B, strangers_request(with_first(&bytes, 43, &[7; 4000])));
+    assert_eq!(pair.b.endpoint.footprint(), 2);
+}
+
 #[test]
 fn requests_for_unknown_sas_are_answered_in_the_clear_and_seldom() {
     let mut pair = tunnel(5, Side::A, |_, _| {});
