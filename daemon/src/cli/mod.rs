@@ -5,9 +5,11 @@
 //! | `run` | `run`, `check` |
 //! | `sa` | `status`, `up`, `down` |
 //! | `keygen` | `keygen psk` |
+//! | `log` | where the log goes |
 //! | `table` | SAs for people and for programs |
 
 mod keygen;
+mod log;
 mod run;
 mod sa;
 mod table;
@@ -120,7 +122,15 @@ enum Command {
 impl Cli {
     /// Carries out the command.
     pub fn execute(self) -> ExitCode {
-        self.log();
+        let log = self.log();
+        let code = self.run();
+        if let Some(log) = log {
+            log.flush();
+        }
+        code
+    }
+
+    fn run(self) -> ExitCode {
         let Self { command, global } = self;
         let result = match command {
             Command::Run { config } => run::run(&config),
@@ -142,7 +152,18 @@ impl Cli {
     }
 
     /// Logs go to standard error: standard output is for what was asked.
-    fn log(&self) {
+    fn log(&self) -> Option<log::Log> {
+        // Host a and b of the demonstration leave for other namespaces, which only a process of one thread can.
+        if let Command::DemoHost { .. } = self.command {
+            self.log_to(std::io::stderr);
+            return None;
+        }
+        let log = log::Log::to(std::io::stderr()).ok()?;
+        self.log_to(log.clone());
+        Some(log)
+    }
+
+    fn log_to<W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static>(&self, writer: W) {
         let noisy = match self.command {
             Command::Run { .. } => "info",
             _ => "warn",
@@ -154,7 +175,7 @@ impl Cli {
             }),
             None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(noisy)),
         };
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
         let installed = match self.global.log_format {
             LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
             LogFormat::Json => builder.json().flatten_event(true).try_init(),
