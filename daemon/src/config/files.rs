@@ -1,8 +1,8 @@
 //! Reading of the files that a configuration names.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -43,7 +43,9 @@ impl Files for Disk {
             };
             Unreadable { cause: lower_first(&error.to_string()), remedy }
         };
-        let mut file = File::open(path).map_err(failed)?;
+        // Not blocking: opening a FIFO would wait for somebody to write.
+        let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+        let mut file = open.map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         if !about.is_file() {
             let remedy = "give the path of a regular file".to_owned();
@@ -53,6 +55,13 @@ impl Files for Disk {
             return Err(Unreadable {
                 cause: format!("others may read it: its mode is {:04o}", about.mode() & 0o7777),
                 remedy: format!("chmod 600 {}", path.display()),
+            });
+        }
+        let us = nix::unistd::geteuid().as_raw();
+        if secret && about.uid() != us && about.uid() != 0 {
+            return Err(Unreadable {
+                cause: format!("it belongs to another user, of number {}", about.uid()),
+                remedy: format!("chown {us} {}", path.display()),
             });
         }
         if about.len() > MAX_FILE {
@@ -77,4 +86,35 @@ impl Files for Nowhere {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_a_regular_file_of_ours_that_nobody_else_reads() {
+        let directory = std::env::temp_dir().join(format!("cygnet-files-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (file, link, pipe) = (directory.join("key"), directory.join("link"), directory.join("pipe"));
+        std::fs::write(&file, "secret").unwrap();
+        symlink(&file, &link).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = |path: &Path| Disk.read(path, true).unwrap_err().cause;
+
+        mode(0o644);
+        assert!(refused(&file).contains("0644"));
+        assert!(refused(&link).contains("0644"), "what counts is the file, not the link");
+        mode(0o600);
+        assert_eq!(&**Disk.read(&link, true).unwrap(), b"secret");
+        assert!(refused(&pipe).contains("not a regular file"), "and nobody waits for a writer");
+        if nix::unistd::geteuid().is_root() {
+            chown(&file, Some(65_534), None).unwrap();
+            assert!(refused(&file).contains("another user"));
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }
