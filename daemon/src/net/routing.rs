@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A protected network is routed here whether or not its SA is up, so nothing leaves in the clear while it is not.
+//! Nor when the device is gone, and its routes with it, because somebody removed it or the gateway was killed: behind
+//! each route there is an `unreachable` one, which stays until a gateway stops cleanly or starts again.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,6 +24,9 @@ use tokio::task::JoinHandle;
 
 /// Priority of our rules: before `main` (32766), after `local` (0).
 const PRIORITY: u32 = 7296;
+
+/// Metric of the routes behind those into the device: the highest, used when there is no other.
+const LAST_RESORT: u32 = u32::MAX;
 
 /// What to tell the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +165,13 @@ impl Routing {
             let message = self.route(route, tun, &own)?;
             let result = self.netlink.route().add(message).replace().execute().await;
             result.map_err(|error| context(&error, &format!("route to {}/{}", route.destination, route.len)))?;
+            if let Target::Tun(_) = route.target {
+                let builder = RouteMessageBuilder::<IpAddr>::new().table_id(self.plan.table).priority(LAST_RESORT);
+                let builder = builder.destination_prefix(route.destination, route.len).map_err(io::Error::other)?;
+                let message = builder.kind(RouteType::Unreachable).build();
+                let result = self.netlink.route().add(message).replace().execute().await;
+                result.map_err(|error| context(&error, &format!("end of {}/{}", route.destination, route.len)))?;
+            }
         }
         for v4 in [true, false] {
             if self.plan.routes.iter().any(|route| route.destination.is_ipv4() == v4) {
