@@ -20,8 +20,6 @@ use crate::workers::{DataPath, Datagram, Signal};
 
 /// How often liveness and NAT mappings are looked after.
 const TICK: Duration = Duration::from_secs(1);
-/// Idle time after which a NAT mapping is refreshed (RFC 3948 §4).
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(20);
 /// How long a stop waits for the peers to acknowledge the deletion of their SAs.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Final traffic of removed children, kept until their notice is written.
@@ -37,6 +35,8 @@ pub struct Driver {
     endpoint: Endpoint,
     path: Arc<DataPath>,
     handle: Handle,
+    /// Idle time after which a NAT mapping is refreshed (RFC 3948 §4).
+    nat_keepalive: Option<Duration>,
     keys: Option<KeySink>,
     started: SystemTime,
     /// Installed children.
@@ -69,11 +69,18 @@ pub fn now() -> Now {
 
 impl Driver {
     /// A driver for `endpoint`, which installs its children in `path` and tells the subscribers of `handle`.
-    pub fn new(endpoint: Endpoint, path: Arc<DataPath>, handle: Handle, keys: Option<KeySink>) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        path: Arc<DataPath>,
+        handle: Handle,
+        nat_keepalive: Option<Duration>,
+        keys: Option<KeySink>,
+    ) -> Self {
         Self {
             endpoint,
             path,
             handle,
+            nat_keepalive,
             keys,
             started: SystemTime::now(),
             children: HashMap::new(),
@@ -85,7 +92,7 @@ impl Driver {
     }
 
     /// Works until a stop was asked for and is complete.
-    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut datagrams: mpsc::Receiver<Datagram>) {
+    pub(crate) async fn run(mut self, requests: &mut mpsc::Receiver<Request>, mut datagrams: mpsc::Receiver<Datagram>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut signals = Vec::new();
@@ -301,6 +308,7 @@ impl Driver {
 
     /// Keeps the mapping of a NAT before us alive (RFC 3948 §4): only from behind it, only when nothing else was sent.
     fn refresh_nat_mappings(&mut self) {
+        let Some(patience) = self.nat_keepalive else { return };
         let behind: Vec<IkeSaId> = self.ikes.values().filter(|ike| ike.nat.local).map(|ike| ike.id).collect();
         let now = Instant::now();
         for ike in behind {
@@ -314,7 +322,7 @@ impl Driver {
             };
             let by_ike = *self.sent.entry((path.local, path.remote)).or_insert(now);
             let last = status.children.iter().filter_map(by_esp).fold(by_ike, Instant::max);
-            if now.saturating_duration_since(last) >= KEEPALIVE_AFTER {
+            if now.saturating_duration_since(last) >= patience {
                 self.send(Channel::NatT, path.local, path.remote, &KEEPALIVE);
                 self.sent.insert((path.local, path.remote), now);
             }

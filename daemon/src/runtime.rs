@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cygnet_ike::Endpoint;
 use cygnet_spd::Policies;
@@ -12,12 +14,12 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::driver::{Driver, KeySink, now};
-use crate::handle::Handle;
+use crate::handle::{Handle, Notice};
 use crate::keylog::KeyLog;
 use crate::net::routing::{Plan, Routing};
 use crate::net::{Listen, Net, Sockets};
 use crate::tun::{Tun, TunDevice};
-use crate::workers::{DataPath, Threads};
+use crate::workers::{DataPath, Threads, WorkerFailure};
 
 /// IKE messages that may wait for the driver.
 const IKE_QUEUE: usize = 1024;
@@ -61,6 +63,21 @@ pub enum StartError {
     Threads(io::Error),
 }
 
+/// Why a running gateway can't go on.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RunError {
+    /// A thread of the data path ended.
+    #[error("the data path broke: thread {} ended: {}", .0.worker, .0.error)]
+    #[diagnostic(help(
+        "leave the TUN device and the outer addresses in place while the gateway runs; then start it again"
+    ))]
+    Worker(WorkerFailure),
+    /// The task that owns the IKE endpoint ended.
+    #[error("the IKE task ended unexpectedly: this is a bug")]
+    #[diagnostic(help("start the gateway again, and report what the log said last"))]
+    Driver,
+}
+
 /// What a gateway is made of, for an embedding that brings its own networks.
 pub struct Parts {
     /// Connections.
@@ -75,6 +92,8 @@ pub struct Parts {
     pub mtu: usize,
     /// Threads in each direction.
     pub workers: usize,
+    /// Idle time after which the mapping of a NAT before us is refreshed; `None` leaves it to others.
+    pub nat_keepalive: Option<Duration>,
     /// Where session keys go: only with [`cygnet_ike::Config::report_keys`].
     pub keys: Option<KeySink>,
 }
@@ -86,6 +105,9 @@ pub struct Gateway {
     handle: Handle,
     driver: JoinHandle<()>,
     threads: Threads,
+    failures: mpsc::UnboundedReceiver<WorkerFailure>,
+    /// Whether the driver returned, and did not panic.
+    ended_well: Arc<AtomicBool>,
     routing: Option<Routing>,
 }
 
@@ -116,6 +138,7 @@ impl Gateway {
             tun: Arc::new(tun),
             mtu: gateway.mtu.into(),
             workers: gateway.workers,
+            nat_keepalive: gateway.nat_keepalive,
             keys,
         };
         match Self::assemble(parts) {
@@ -132,15 +155,22 @@ impl Gateway {
     /// # Errors
     /// When the system gives no threads.
     pub fn assemble(parts: Parts) -> Result<Self, StartError> {
-        let Parts { ike, policies, net, tun, mtu, workers, keys } = parts;
+        let Parts { ike, policies, net, tun, mtu, workers, nat_keepalive, keys } = parts;
         let path = DataPath::new(net, tun, policies, mtu);
         let (datagrams, inbox) = mpsc::channel(IKE_QUEUE);
-        let threads = Threads::spawn(&path, workers, &datagrams).map_err(StartError::Threads)?;
+        let (failed, failures) = mpsc::unbounded_channel();
+        let threads = Threads::spawn(&path, workers, &datagrams, &failed).map_err(StartError::Threads)?;
         let endpoint = Endpoint::new(ike, Box::new(rand::make_rng::<StdRng>()), now());
-        let (handle, requests) = Handle::new();
-        let driver = Driver::new(endpoint, path, handle.clone(), keys);
-        let driver = tokio::spawn(driver.run(requests, inbox));
-        Ok(Self { handle, driver, threads, routing: None })
+        let (handle, mut requests) = Handle::new();
+        let driver = Driver::new(endpoint, path, handle.clone(), nat_keepalive, keys);
+        let ended_well = Arc::new(AtomicBool::new(false));
+        let ending = Arc::clone(&ended_well);
+        let driver = tokio::spawn(async move {
+            driver.run(&mut requests, inbox).await;
+            // Before `requests` goes, which is how others learn of the end.
+            ending.store(true, Ordering::Release);
+        });
+        Ok(Self { handle, driver, threads, failures, ended_well, routing: None })
     }
 
     /// To talk to it, from any task and for any time.
@@ -148,16 +178,32 @@ impl Gateway {
         self.handle.clone()
     }
 
-    /// Resolves when somebody stopped it through a [`Handle`]; [`shutdown`](Self::shutdown) then does the rest.
-    pub async fn stopped(&self) {
-        self.handle.stopped().await;
+    /// Resolves when somebody stopped it through a [`Handle`], or when it can't go on; [`shutdown`](Self::shutdown)
+    /// then does the rest in both cases.
+    ///
+    /// # Errors
+    /// When it can't go on.
+    pub async fn stopped(&mut self) -> Result<(), RunError> {
+        tokio::select! {
+            // A worker's own word on it comes before what follows from it.
+            biased;
+            Some(failure) = self.failures.recv() => Err(RunError::Worker(failure)),
+            () = self.handle.stopped() => match self.ended_well.load(Ordering::Acquire) {
+                true => Ok(()),
+                false => Err(RunError::Driver),
+            },
+        }
     }
 
     /// Deletes the SAs at the peers, waiting a bounded time for their answers, then removes routes, rule and TUN.
     pub async fn shutdown(self) {
-        let Self { handle, driver, threads, routing } = self;
+        let Self { handle, driver, threads, routing, ended_well, failures: _ } = self;
         handle.shutdown().await;
         driver.abort();
+        if !ended_well.load(Ordering::Acquire) {
+            // It could not say so itself, and subscribers wait for it.
+            handle.notify(Notice::Stopping);
+        }
         if let Some(routing) = routing {
             routing.remove().await;
         }

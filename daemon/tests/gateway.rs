@@ -1,14 +1,15 @@
 //! The whole daemon in memory: configuration text in, packets through in-memory TUN and UDP.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cygnet::config;
 use cygnet::handle::{Handle, Notice, Status};
-use cygnet::net::{Net, Wire};
-use cygnet::runtime::{Gateway, Parts};
+use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, Received, Wire};
+use cygnet::runtime::{Gateway, Parts, RunError};
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet_ike::{ChildId, Command};
 use tokio::time::timeout;
@@ -43,23 +44,26 @@ fn configuration(side: u8, more: &str) -> String {
 }
 
 fn site(wire: &Arc<Wire>, side: u8, more: &str) -> Site {
-    let text = configuration(side, more);
-    let config = config::parse(&text, "site.toml", Path::new("")).unwrap_or_else(|report| panic!("{report:?}"));
-    let address: IpAddr = [192, 0, 2, side].into();
-    let net: Arc<dyn Net> = Arc::new(wire.host(address, config.gateway.ike_port, config.gateway.nat_port));
+    let net = Arc::new(wire.host([192, 0, 2, side].into(), 500, 4500));
     let tun = Arc::new(MemoryTun::new("memory"));
+    let gateway = gateway(&configuration(side, more), net, Arc::clone(&tun) as Arc<dyn Tun>);
+    let handle = gateway.handle();
+    Site { gateway, handle, tun }
+}
+
+fn gateway(text: &str, net: Arc<dyn Net>, tun: Arc<dyn Tun>) -> Gateway {
+    let config = config::parse(text, "site.toml", Path::new("")).unwrap_or_else(|report| panic!("{report:?}"));
     let parts = Parts {
         ike: config.ike,
         policies: config.policies,
         net,
-        tun: Arc::clone(&tun) as Arc<dyn Tun>,
+        tun,
         mtu: config.gateway.mtu.into(),
         workers: config.gateway.workers,
+        nat_keepalive: config.gateway.nat_keepalive,
         keys: None,
     };
-    let gateway = Gateway::assemble(parts).expect("threads");
-    let handle = gateway.handle();
-    Site { gateway, handle, tun }
+    Gateway::assemble(parts).expect("threads")
 }
 
 /// A UDP packet from 10.`from`.0.1 to 10.`to`.0.1.
@@ -188,4 +192,150 @@ async fn commands_rekey_both_kinds_of_sa_without_losing_traffic() {
     crosses(&b, &a, packet(2, 1, 5)).await;
     timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
     timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_in_each_direction_carry_packets_together() {
+    let wire = Wire::new();
+    let b = site(&wire, 2, "[gateway]\nworkers = 2");
+    let a = site(&wire, 1, "start_action = \"start\"\n[gateway]\nworkers = 2");
+    until(&a.handle, child).await;
+    crosses(&a, &b, packet(1, 2, 0)).await;
+    let (source, sink) = (Arc::clone(&a.tun), Arc::clone(&b.tun));
+    let arrived = tokio::task::spawn_blocking(move || {
+        let mut arrived = 0;
+        for _ in 0..40 {
+            for _ in 0..50 {
+                assert!(source.inject(&packet(1, 2, 9)));
+            }
+            // Each exactly once, in whatever order: threads overtake each other.
+            for _ in 0..50 {
+                let mine = sink.take(Duration::from_secs(5), |got| got == packet(1, 2, 9));
+                arrived += u32::from(mine == Some(true));
+            }
+        }
+        arrived
+    });
+    assert_eq!(arrived.await.expect("no panic"), 2000);
+    until(&b.handle, |status| counters_sum(status).then_some(())).await;
+    timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
+    timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+/// A device that somebody removed.
+struct Removed;
+
+impl Tun for Removed {
+    fn wait(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+    fn read(&self, _: &mut [u8]) -> io::Result<Option<usize>> {
+        Err(io::Error::other("file descriptor in bad state"))
+    }
+    fn write(&self, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::other("file descriptor in bad state"))
+    }
+    fn name(&self) -> &str {
+        "removed"
+    }
+    fn stop(&self) {}
+}
+
+/// A network that makes its reader panic.
+struct Trap;
+
+impl Net for Trap {
+    fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        panic!("a bug")
+    }
+    fn send(&self, _: &Outgoing<'_>) -> io::Result<()> {
+        Ok(())
+    }
+    fn max_segments(&self, _: Channel) -> usize {
+        1
+    }
+    fn stop(&self) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_worker_ends_says_so_and_can_be_stopped() {
+    let net = Arc::new(Wire::new().host([192, 0, 2, 1].into(), 500, 4500));
+    let tun = Arc::new(MemoryTun::new("memory"));
+    for (mut gateway, worker, cause) in [
+        (gateway(&configuration(1, ""), net, Arc::new(Removed)), "cygnet-out-0", "bad state"),
+        (gateway(&configuration(1, ""), Arc::new(Trap), tun), "cygnet-in-0", "panicked"),
+    ] {
+        let mut notices = gateway.handle().events();
+        let error = timeout(PATIENCE, gateway.stopped()).await.expect("in time").expect_err("it can't go on");
+        let text = error.to_string();
+        assert!(matches!(error, RunError::Worker(_)) && text.contains(worker) && text.contains(cause), "{text}");
+        timeout(PATIENCE, gateway.shutdown()).await.expect("a stop is bounded");
+        assert!(matches!(&*notices.recv().await.expect("a last word"), Notice::Stopping));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_was_stopped_is_not_broken() {
+    let wire = Wire::new();
+    let mut a = site(&wire, 1, "");
+    let handle = a.handle.clone();
+    let stop = tokio::spawn(async move { handle.shutdown().await });
+    timeout(PATIENCE, a.gateway.stopped()).await.expect("in time").expect("stopped, not broken");
+    stop.await.expect("no panic");
+    timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+/// A host that knows itself by an address that nobody else sees.
+struct BehindNat {
+    outside: MemoryNet,
+    inside: IpAddr,
+}
+
+impl Net for BehindNat {
+    fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        self.outside.receive(buffers, &mut |received| {
+            let local = SocketAddr::new(self.inside, received.local.port());
+            each(Received { local, ..received });
+        })
+    }
+    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+        self.outside.send(outgoing)
+    }
+    fn max_segments(&self, channel: Channel) -> usize {
+        self.outside.max_segments(channel)
+    }
+    fn stop(&self) {
+        self.outside.stop();
+    }
+}
+
+fn packets(status: &Status, name: &str) -> u64 {
+    status.packets.iter().find(|(counter, _)| *counter == name).map_or(0, |(_, count)| *count)
+}
+
+/// RFC 3948 §4: only the side behind the NAT, only after idle time, and not beside traffic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_gateway_behind_a_nat_keeps_its_mapping() {
+    let wire = Wire::new();
+    let b = configuration(2, "[gateway]\nnat_keepalive = \"1s\"").replace("192.0.2.1", "198.51.100.9");
+    let b = gateway(&b, Arc::new(wire.host([192, 0, 2, 2].into(), 500, 4500)), Arc::new(MemoryTun::new("b")));
+    let nat = BehindNat { outside: wire.host([198, 51, 100, 9].into(), 500, 4500), inside: [192, 0, 2, 1].into() };
+    let tun = Arc::new(MemoryTun::new("a"));
+    let text = configuration(1, "start_action = \"start\"\n[gateway]\nnat_keepalive = \"3s\"");
+    let a = gateway(&text, Arc::new(nat), Arc::clone(&tun) as Arc<dyn Tun>);
+    until(&a.handle(), child).await;
+    let keepalives = |status: &Status| packets(status, "inbound.keepalive");
+
+    // Traffic refreshes the mapping by itself.
+    for _ in 0..16 {
+        tun.inject(&packet(1, 2, 1));
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(keepalives(&b.handle().status().await.expect("running")), 0);
+    until(&b.handle(), |status| (keepalives(status) >= 1).then_some(())).await;
+    until(&b.handle(), |status| (keepalives(status) >= 2).then_some(())).await;
+    // The side without a NAT before it sends none.
+    assert_eq!(keepalives(&a.handle().status().await.expect("running")), 0);
+    timeout(PATIENCE, a.shutdown()).await.expect("a stop is bounded");
+    timeout(PATIENCE, b.shutdown()).await.expect("a stop is bounded");
 }

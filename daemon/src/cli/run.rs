@@ -7,7 +7,7 @@ use cygnet_ike::config::Connection;
 use cygnet_spd::TrafficSelector;
 use miette::{IntoDiagnostic, Report, WrapErr};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::print;
 use crate::config::{self, Config};
@@ -29,22 +29,29 @@ async fn serve(config: Arc<Config>) -> Result<(), Report> {
     let listener = control::bind(path, config.gateway.control_mode)
         .into_diagnostic()
         .wrap_err_with(|| format!("the control socket {} can't be opened", path.display()))?;
-    let gateway = Gateway::start((*config).clone()).await?;
+    let mut gateway = Gateway::start((*config).clone()).await?;
     let handle = gateway.handle();
     let log = tokio::spawn(narrate::log(handle.clone()));
     let control = tokio::spawn(control::serve(listener, handle, config.clone()));
     info!(control = %path.display(), connections = config.ike.connections.len(), "running");
+    let mut outcome = Ok(());
     tokio::select! {
         _ = interrupt.recv() => info!("interrupted: deleting SAs"),
         _ = terminate.recv() => info!("told to terminate: deleting SAs"),
-        _ = gateway.stopped() => info!("the gateway ended"),
+        ended = gateway.stopped() => match ended {
+            Ok(()) => info!("the gateway ended"),
+            Err(broken) => {
+                error!("{broken}: stopping");
+                outcome = Err(broken.into());
+            }
+        },
     }
     gateway.shutdown().await;
     let _ = log.await;
     let _ = control.await;
     let _ = std::fs::remove_file(path);
     info!("stopped");
-    Ok(())
+    outcome
 }
 
 /// Reads a configuration and says what it means.

@@ -38,6 +38,8 @@ pub struct Gateway {
     pub fwmark: u32,
     /// Threads of the data path.
     pub workers: usize,
+    /// Idle time after which the mapping of a NAT before us is refreshed (RFC 3948 §4), if at all.
+    pub nat_keepalive: Option<Duration>,
 }
 
 impl Default for Gateway {
@@ -55,6 +57,7 @@ impl Default for Gateway {
             route_table: 7296,
             fwmark: 0x7296,
             workers: 1,
+            nat_keepalive: Some(Duration::from_secs(20)),
         }
     }
 }
@@ -121,6 +124,7 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
     if let Some(workers) = section.integer("workers", 1..=64) {
         gateway.workers = usize::try_from(workers).expect("the range was checked");
     }
+    gateway.nat_keepalive = section.duration("nat_keepalive").unwrap_or(gateway.nat_keepalive);
     let count = |key, slot: &mut usize| {
         if let Some(value) = section.integer(key, 0..=1_000_000) {
             *slot = usize::try_from(value).expect("the range was checked");

@@ -61,6 +61,7 @@ fn gateway(secrets: &Secrets, side: Side, wire: &Arc<Wire>) -> Result<(Gateway, 
         tun: Arc::clone(&tun) as Arc<dyn Tun>,
         mtu: config.gateway.mtu.into(),
         workers: 1,
+        nat_keepalive: config.gateway.nat_keepalive,
         keys: None,
     };
     let gateway = Gateway::assemble(parts).map_err(|error| DemoError::new("a gateway did not start", error))?;

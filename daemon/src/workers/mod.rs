@@ -19,6 +19,7 @@ mod outbound;
 mod signals;
 
 use std::io;
+use std::panic;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -103,6 +104,15 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
+/// A thread of the data path ended, and with it the gateway's ability to do its work.
+#[derive(Debug)]
+pub struct WorkerFailure {
+    /// Name of the thread.
+    pub worker: String,
+    /// Why.
+    pub error: io::Error,
+}
+
 /// The running threads of a data path.
 #[derive(Debug)]
 pub struct Threads {
@@ -111,22 +121,45 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts `workers` threads in each direction. IKE messages go to `ike`, and are dropped when it is full.
+    /// Starts `workers` threads in each direction. IKE messages go to `ike`, and are dropped when it is full. A thread
+    /// that ends without having been stopped says so to `failures`.
     ///
     /// # Errors
     /// When the system gives no more threads.
-    pub fn spawn(path: &Arc<DataPath>, workers: usize, ike: &mpsc::Sender<Datagram>) -> io::Result<Self> {
+    pub fn spawn(
+        path: &Arc<DataPath>,
+        workers: usize,
+        ike: &mpsc::Sender<Datagram>,
+        failures: &mpsc::UnboundedSender<WorkerFailure>,
+    ) -> io::Result<Self> {
         // Stops those already started if a later one fails.
         let mut all = Self { path: Arc::clone(path), threads: Vec::new() };
         for n in 0..workers.max(1) {
             let mut worker = OutboundWorker::new(Arc::clone(path));
-            let run = move || report("outbound", worker.run());
-            all.threads.push(thread::Builder::new().name(format!("cygnet-out-{n}")).spawn(run)?);
+            all.start(format!("cygnet-out-{n}"), failures, move || worker.run())?;
             let mut worker = InboundWorker::new(Arc::clone(path), ike.clone());
-            let run = move || report("inbound", worker.run());
-            all.threads.push(thread::Builder::new().name(format!("cygnet-in-{n}")).spawn(run)?);
+            all.start(format!("cygnet-in-{n}"), failures, move || worker.run())?;
         }
         Ok(all)
+    }
+
+    fn start(
+        &mut self,
+        name: String,
+        failures: &mpsc::UnboundedSender<WorkerFailure>,
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let (failures, worker) = (failures.clone(), name.clone());
+        let run = move || {
+            // What a panic left half done is never looked at again: the gateway stops.
+            let result = panic::catch_unwind(panic::AssertUnwindSafe(run));
+            if let Err(error) = result.unwrap_or_else(|_| Err(io::Error::other("it panicked"))) {
+                // Nobody listens any more when the gateway is being stopped, and then nobody needs to.
+                let _ = failures.send(WorkerFailure { worker, error });
+            }
+        };
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
     }
 
     /// Stops the threads and waits for them to finish their batch.
@@ -146,11 +179,5 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.halt();
-    }
-}
-
-fn report(direction: &str, result: io::Result<()>) {
-    if let Err(error) = result {
-        tracing::error!("the {direction} worker stopped: {error}");
     }
 }
