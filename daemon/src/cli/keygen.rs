@@ -29,7 +29,7 @@ pub(super) fn keygen(what: Keygen) -> Result<(), Report> {
     let Keygen::Psk { output, octets } = what;
     let mut secret = Zeroizing::new(vec![0; octets.into()]);
     SystemRandom::new().fill(&mut secret).map_err(|_| miette!("the system's random number generator failed"))?;
-    let mut text = Zeroizing::new(Base64::encode_string(&*secret));
+    let mut text = Zeroizing::new(Base64::encode_string(&secret));
     text.push('\n');
     match output {
         None => std::io::stdout().write_all(text.as_bytes()).into_diagnostic(),
