@@ -165,13 +165,15 @@ impl Container {
 
     /// Kills it without a word to anyone.
     pub(crate) fn kill(self) -> Result<()> {
-        self.run(&["rm", "-f", &self.name], MINUTES).map(drop)
+        // Not `rm -f`: podman's asks first, by SIGTERM, and charon then deletes its SAs.
+        self.run(&["kill", "--signal", "KILL", &self.name], MINUTES).map(drop)
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Already removed is what is wanted.
+        // Already gone is what is wanted.
+        let _ = self.run(&["kill", "--signal", "KILL", &self.name], MINUTES);
         let _ = self.run(&["rm", "-f", &self.name], MINUTES);
     }
 }

@@ -12,6 +12,9 @@ use crate::scenario::Who;
 /// The peer is killed; our SAs go within `seconds`.
 pub(super) fn kill_peer(bed: &mut Bed<'_>, seconds: u64) -> Result<()> {
     bed.theirs.kill()?;
+    if bed.ours.control.established()?.is_empty() {
+        fail!("our SAs went at once: the peer was not silent, or we believed what nobody authenticated");
+    }
     until("the end of our SAs", Duration::from_secs(seconds), || {
         let (ikes, children) = (bed.ours.control.established().ok()?, bed.ours.control.installed().ok()?);
         (ikes.is_empty() && children.is_empty()).then_some(())
