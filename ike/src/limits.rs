@@ -75,8 +75,6 @@ pub const MAX_COOKIE: usize = 64;
 /// Life of a cookie secret; cookies of the previous one are accepted for as long again (RFC 7296 §2.6).
 pub const COOKIE_SECRET_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Idle time after which a side behind a NAT sends a NAT-keepalive (RFC 3948 §4).
-pub const NAT_KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How long an exchange that the peer could not take just now (TEMPORARY_FAILURE, RFC 7296 §2.25) waits before it is
 /// tried again, at least; up to as much again is added at random, so that two sides do not meet again.

@@ -15,7 +15,7 @@ use crate::endpoint::context::Ctx;
 use crate::event::{DownReason, Event, FailureCause};
 use crate::exchange::failure::Report;
 use crate::exchange::{InFlight, Task, ike_sa_init};
-use crate::limits::{HALF_OPEN_LIFETIME, LINGER, NAT_KEEPALIVE};
+use crate::limits::{HALF_OPEN_LIFETIME, LINGER};
 use crate::message::{IkeSpi, NotifyType};
 use crate::output::{ChildId, Path};
 use crate::status::ChildState;
@@ -73,7 +73,6 @@ impl IkeSa {
             cx.changed(&connection);
         }
         self.heard(cx);
-        self.keep_alive(cx);
     }
 
     /// Something authentic came from the peer, or traffic shows that it lives (RFC 7296 §2.4).
@@ -82,13 +81,6 @@ impl IkeSa {
         let delay = self.connection.as_ref().and_then(|c| c.dpd_delay).filter(|_| self.is_established());
         if let Some(delay) = delay {
             self.timers.set(Timer::Liveness, cx.now.instant + delay);
-        }
-    }
-
-    /// The NAT in front of us saw a packet: its mapping is good for another while (RFC 3948 §4).
-    pub(crate) fn keep_alive(&mut self, cx: &mut Ctx) {
-        if self.nat.local && self.is_established() {
-            self.timers.set(Timer::Keepalive, cx.now.instant + NAT_KEEPALIVE);
         }
     }
 
@@ -112,10 +104,6 @@ impl IkeSa {
                 Timer::Rekey => self.push(cx, Task::RekeyIke),
                 Timer::Expire => self.close(cx, DownReason::Expired),
                 Timer::Liveness => self.check_liveness(cx),
-                Timer::Keepalive => {
-                    cx.transmit(Path { marker: false, ..self.path }, &[vec![0xff]]);
-                    self.keep_alive(cx);
-                }
                 Timer::Queue => {}
             }
         }

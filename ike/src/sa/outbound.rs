@@ -67,7 +67,6 @@ impl IkeSa {
 
     fn send_datagrams(&mut self, cx: &mut Ctx, datagrams: Vec<Vec<u8>>, exchange: InFlight) {
         cx.transmit(self.path, &datagrams);
-        self.keep_alive(cx);
         let policy = self.retransmit(cx);
         self.window.sent(cx.now.instant, datagrams, &policy);
         self.in_flight = Some(exchange);
@@ -77,7 +76,6 @@ impl IkeSa {
     pub(crate) fn send_response(&mut self, cx: &mut Ctx, path: Path, response: &MessageBuilder) {
         let datagrams = self.seal(response);
         cx.transmit(path, &datagrams);
-        self.keep_alive(cx);
         self.window.responded(datagrams);
     }
 

@@ -16,13 +16,11 @@ pub(crate) enum Timer {
     Expire,
     /// The peer was silent for the liveness interval (RFC 7296 §2.4).
     Liveness,
-    /// NAT-keepalive (RFC 3948 §4).
-    Keepalive,
     /// Queued exchanges that had to wait may be tried again (TEMPORARY_FAILURE, RFC 7296 §2.25).
     Queue,
 }
 
-const ALL: [Timer; 6] = [Timer::Forget, Timer::Rekey, Timer::Expire, Timer::Liveness, Timer::Keepalive, Timer::Queue];
+const ALL: [Timer; 5] = [Timer::Forget, Timer::Rekey, Timer::Expire, Timer::Liveness, Timer::Queue];
 
 /// The deadlines.
 #[derive(Debug, Default)]
