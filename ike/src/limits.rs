@@ -75,7 +75,6 @@ pub const MAX_COOKIE: usize = 64;
 /// Life of a cookie secret; cookies of the previous one are accepted for as long again (RFC 7296 §2.6).
 pub const COOKIE_SECRET_LIFETIME: Duration = Duration::from_secs(60);
 
-
 /// How long an exchange that the peer could not take just now (TEMPORARY_FAILURE, RFC 7296 §2.25) waits before it is
 /// tried again, at least; up to as much again is added at random, so that two sides do not meet again.
 pub const TEMPORARY_FAILURE_WAIT: Duration = Duration::from_secs(2);
