@@ -56,11 +56,9 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
         }
         Notice::Failed(failure) => failed(failure),
         Notice::Retransmitted { ike, attempt } => {
-            vec![line("IKE", 1, None, Some(ike.0), format!("retransmit {attempt} of the request: no answer yet"))]
+            vec![line("IKE", 0, None, Some(ike.0), format!("retransmit {attempt} of the request: no answer yet"))]
         }
         Notice::Stopping => vec![line("DMN", 0, None, None, "stopping".to_owned())],
-        #[allow(unreachable_patterns, reason = "the runtime may report more than people need to hear")]
-        _ => Vec::new(),
     }
 }
 

@@ -29,7 +29,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Report> {
     let listener = control::bind(path, config.gateway.control_mode)
         .into_diagnostic()
         .wrap_err_with(|| format!("the control socket {} can't be opened", path.display()))?;
-    let mut gateway = Gateway::start((*config).clone()).await?;
+    let mut gateway = Gateway::start((*config).clone()).await.inspect_err(|_| drop(std::fs::remove_file(path)))?;
     let handle = gateway.handle();
     let log = tokio::spawn(narrate::log(handle.clone()));
     let control = tokio::spawn(control::serve(listener, handle, config.clone()));
