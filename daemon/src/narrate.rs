@@ -145,8 +145,6 @@ fn cause(cause: FailureCause) -> String {
         FailureCause::Protocol => "the peer's message breaks the protocol (INVALID_SYNTAX)".to_owned(),
         FailureCause::Timeout => "the peer does not answer".to_owned(),
         FailureCause::Notified(number) => format!("the peer answered with error notification {number}"),
-        #[allow(unreachable_patterns, reason = "causes may be added")]
-        other => format!("{other:?}"),
     }
 }
 
@@ -160,8 +158,6 @@ pub fn down(reason: DownReason) -> &'static str {
         DownReason::Expired => "its lifetime ended",
         DownReason::Failed => "its negotiation failed",
         DownReason::Rekeyed => "a successor took over",
-        #[allow(unreachable_patterns, reason = "reasons may be added")]
-        _ => "it ended",
     }
 }
 
