@@ -6,9 +6,12 @@
 
 pub mod peers;
 
+use cygnet_esp::tunnel::Rules;
 use cygnet_esp::{ENCR, Inbound, Outbound, Spi};
-use cygnet_sad::{Activation, Lifetime, NewPair, PairId, Path};
-use cygnet_spd::{Action, AddrRange, Direction, Flow, Policies, Policy, PolicyId, Ports, Selector, TrafficSelector};
+use cygnet_sad::{Activation, Lifetime, NewPair, Origin, PairId, Path};
+use cygnet_spd::{
+    Action, AddrRange, Direction, Flow, Mode, Policies, Policy, PolicyId, Ports, Selector, Terms, TrafficSelector,
+};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// `count` PROTECT policies between 10.0.0.0/16 and a /32 each, so that no two overlap.
@@ -17,6 +20,7 @@ pub fn policies(count: u32) -> Policies {
         name: format!("policy-{n}"),
         selector: Selector { local: vec![local_net()], remote: vec![AddrRange::host(remote(n)).into()] },
         action: Action::Protect(PolicyId(n)),
+        terms: Terms::default(),
     };
     Policies::new((0..count).map(entry).collect())
 }
@@ -54,6 +58,10 @@ pub fn pair(n: u32) -> NewPair {
         id: PairId(n.into()),
         policy: PolicyId(n),
         selector: Selector { local: vec![local_net()], remote: vec![AddrRange::host(remote(n)).into()] },
+        mode: Mode::Tunnel,
+        headers: Rules::default(),
+        original: None,
+        origin: Origin::Negotiated,
         inbound: Inbound::new(spi(n), encr, &keys, &[], true, 1024).expect("legal keys"),
         outbound: Outbound::new(spi(n), encr, &keys, &[], true).expect("legal keys"),
         path: Path {

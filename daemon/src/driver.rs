@@ -201,7 +201,8 @@ impl Driver {
     }
 
     fn send(&self, channel: Channel, local: SocketAddr, remote: SocketAddr, contents: &[u8]) {
-        let outgoing = Outgoing { contents, segment: contents.len(), channel, local, remote, ecn: 0 };
+        let outgoing =
+            Outgoing { contents, segment: contents.len(), channel, local, remote, traffic_class: 0, df: false };
         if let Err(error) = self.path.net.send(&outgoing) {
             // IKE retransmits; if it lasts, the exchange fails and says so.
             tracing::debug!("{} octets to {remote} not sent: {error}", contents.len());

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cygnet_esp::{Inbound, KeyLength, Outbound};
 use cygnet_ike::{Activation, ChildId, ChildInstall};
-use cygnet_sad::{InstallError, Lifetime, Limits, NewPair, PairId, Sad};
+use cygnet_sad::{InstallError, Lifetime, Limits, NewPair, Origin, OriginalAddresses, PairId, Sad};
 use cygnet_spd::Selector;
 
 /// Why a negotiated pair is not in the SAD.
@@ -46,6 +46,10 @@ pub fn install(sad: &Sad, now: Instant, child: &ChildInstall) -> Result<(), Refu
         id: pair_id(child.id),
         policy: child.child.policy,
         selector: Selector { local: child.local_ts.clone(), remote: child.remote_ts.clone() },
+        mode: child.mode,
+        headers: child.child.headers,
+        original: child.original.map(|(local, remote)| OriginalAddresses { local, remote }),
+        origin: Origin::Negotiated,
         inbound: Inbound::new(inbound.spi, encr, inbound.encr_key.expose(), inbound.integ_key.expose(), *esn, window)?,
         outbound: Outbound::new(outbound.spi, encr, outbound.encr_key.expose(), outbound.integ_key.expose(), *esn)?,
         path: sad_path(child.path, child.udp_encapsulation),

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use cygnet::net::{Channel, Outgoing, Wire};
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet::workers::{DataPath, Datagram, Inbound, InboundWorker, Outbound, OutboundWorker, Signal};
+use cygnet_esp::tunnel::Rules;
 use cygnet_esp::{Encr, Spi};
-use cygnet_sad::{Activation, Lifetime, Limits, NewPair, PairId, Path};
-use cygnet_spd::{Action, Policies, Policy, PolicyId, Selector};
+use cygnet_sad::{Activation, Lifetime, Limits, NewPair, Origin, PairId, Path};
+use cygnet_spd::{Action, Mode, Policies, Policy, PolicyId, Selector, Terms};
 use tokio::sync::mpsc;
 
 /// Counts the allocations of each thread.
@@ -77,7 +78,7 @@ fn host(wire: &Arc<Wire>, side: u8, other: u8) -> Host {
         text.iter().map(|text| text.parse().expect("a selector")).collect()
     };
     let selector = |remote: &str| Selector { local: nets(side), remote: vec![remote.parse().expect("a selector")] };
-    let policy = |selector, action| Policy { name: String::new(), selector, action };
+    let policy = |selector, action| Policy { name: String::new(), selector, action, terms: Terms::default() };
     let policies = Policies::new(vec![
         policy(selector(&format!("10.{other}.99.0/24")), Action::Discard),
         policy(selector(&format!("10.{other}.98.0/24")), Action::Bypass),
@@ -117,6 +118,10 @@ fn install(host: &Host, encr: &'static Encr, side: u8, other: u8, lifetime: Life
         id: PairId(1),
         policy: POLICY,
         selector: Selector { local: nets(side), remote: nets(other) },
+        mode: Mode::Tunnel,
+        headers: Rules::default(),
+        original: None,
+        origin: Origin::Negotiated,
         inbound: inbound.expect("key lengths"),
         outbound: outbound.expect("key lengths"),
         path: Path { local: nat_t(side), remote: nat_t(other), udp_encapsulation: true },
@@ -212,7 +217,15 @@ fn every_packet_ends_in_one_counter() {
     assert_eq!(b.path.counters.inbound_total(Inbound::Delivered), 1);
 
     let send = |contents: &[u8], channel| {
-        let out = Outgoing { contents, segment: contents.len(), channel, local: nat_t(1), remote: nat_t(2), ecn: 0 };
+        let out = Outgoing {
+            contents,
+            segment: contents.len(),
+            channel,
+            local: nat_t(1),
+            remote: nat_t(2),
+            traffic_class: 0,
+            df: false,
+        };
         a.path.net.send(&out).expect("on the wire");
     };
     for (contents, channel, fate) in [
@@ -267,7 +280,8 @@ fn forged_replayed_and_foreign_packets_are_dropped() {
             channel: Channel::NatT,
             local: nat_t(1),
             remote: nat_t(2),
-            ecn: 0,
+            traffic_class: 0,
+            df: false,
         };
         a.path.net.send(&out).expect("on the wire");
         assert!(b.inbound.batch().expect("memory"));
@@ -286,7 +300,8 @@ fn forged_replayed_and_foreign_packets_are_dropped() {
         channel: Channel::NatT,
         local: nat_t(1),
         remote: nat_t(2),
-        ecn: 3,
+        traffic_class: 3,
+        df: false,
     };
     a.path.net.send(&out).expect("on the wire");
     assert!(b.inbound.batch().expect("memory"));

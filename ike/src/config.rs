@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cygnet_spd::{AddrRange, PolicyId, TrafficSelector};
+use cygnet_esp::tunnel::Rules;
+use cygnet_spd::{AddrRange, Mode, Pfp, PolicyId, TrafficSelector};
 
 use crate::auth::{Authorities, Credential};
 use crate::identity::{IdPattern, Identity};
@@ -140,6 +141,13 @@ pub struct Child {
     pub local_ts: Vec<TrafficSelector>,
     /// What lies behind the peer.
     pub remote_ts: Vec<TrafficSelector>,
+    /// What ESP wraps. In transport mode the negotiated selectors hold the two outer addresses alone
+    /// (RFC 7296 §1.3.1), so that one child with whole networks makes an SA per peer.
+    pub mode: Mode,
+    /// What an SA takes from its first packet (RFC 4301 §4.4.1.2).
+    pub pfp: Pfp,
+    /// How outer headers are filled in.
+    pub headers: Rules,
     /// ESP proposals, most wanted first; never empty.
     pub proposals: Vec<Proposal>,
     /// When it is brought up.

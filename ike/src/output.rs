@@ -2,12 +2,12 @@
 //!
 //! An inbound SA is installed before the message that lets the peer use it is transmitted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cygnet_esp::{Encr, Spi};
-use cygnet_spd::TrafficSelector;
+use cygnet_spd::{Mode, TrafficSelector};
 
 use crate::config::{Child, Connection};
 use crate::event::Event;
@@ -86,6 +86,11 @@ pub struct ChildInstall {
     pub local_ts: Vec<TrafficSelector>,
     /// Negotiated selectors of the peer's side.
     pub remote_ts: Vec<TrafficSelector>,
+    /// What ESP wraps, as negotiated.
+    pub mode: Mode,
+    /// Transport mode through a NAT: our and the peer's address before translation, as the peer's checksums cover them
+    /// (RFC 7296 §2.23.1).
+    pub original: Option<(IpAddr, IpAddr)>,
     /// Outer addresses, and the UDP ports if encapsulated.
     pub path: Path,
     /// ESP in UDP (RFC 3948); else IP protocol 50.

@@ -32,7 +32,7 @@ mod tables;
 
 pub use counters::{InboundDrop, OutboundDrop, Traffic};
 pub use lifetime::{Lifetime, Limit, Limits, Usage};
-pub use pair::{Pair, PairId, PairStatus, Path};
+pub use pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
 pub use sad::{Activation, Edit, Expiry, InstallError, NewPair, Sad};
 pub use tables::{InboundSa, OutboundSa, Snapshot, Tables};
 

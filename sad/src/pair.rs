@@ -1,13 +1,14 @@
 //! What both directions of a Child SA share.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use cygnet_esp::Spi;
-use cygnet_spd::{PolicyId, Selector};
+use cygnet_esp::tunnel::Rules;
+use cygnet_spd::{Mode, PolicyId, Selector};
 
 use crate::counters::{Counters, DropReason, InboundDrop, OutboundDrop, Traffic};
 use crate::lifetime::{Lifetime, Usage};
@@ -28,11 +29,35 @@ pub struct Path {
     pub udp_encapsulation: bool,
 }
 
+/// The addresses that the peer put its checksums over, where a NAT changed them on the way to us: in transport mode they
+/// are corrected after decryption (RFC 3948 §3.1.2, RFC 7296 §2.23.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OriginalAddresses {
+    /// Our address, as the peer sees it.
+    pub local: IpAddr,
+    /// The peer's own address.
+    pub remote: IpAddr,
+}
+
+/// Who made a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Origin {
+    /// IKE negotiated it.
+    #[default]
+    Negotiated,
+    /// An operator configured it, keys and all (RFC 4301 §4.5.1).
+    Manual,
+}
+
 /// A pair of SAs, without its keys: holding one keeps no key alive.
 pub struct Pair {
     pub(crate) id: PairId,
     pub(crate) policy: PolicyId,
     pub(crate) selector: Selector,
+    pub(crate) mode: Mode,
+    pub(crate) headers: Rules,
+    pub(crate) original: Option<OriginalAddresses>,
+    pub(crate) origin: Origin,
     pub(crate) inbound_spi: Spi,
     pub(crate) outbound_spi: Spi,
     pub(crate) lifetime: Lifetime,
@@ -59,6 +84,29 @@ impl Pair {
     /// The negotiated selectors: what may be sent, and what must be found after decryption (RFC 4301 §5.2 step 4).
     pub fn selector(&self) -> &Selector {
         &self.selector
+    }
+
+    /// What ESP wraps.
+    #[inline]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How outer headers are filled in.
+    #[inline]
+    pub fn headers(&self) -> &Rules {
+        &self.headers
+    }
+
+    /// Transport mode through a NAT: what the peer's checksums cover.
+    #[inline]
+    pub fn original(&self) -> Option<OriginalAddresses> {
+        self.original
+    }
+
+    /// Who made it.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The SPI of packets that we receive.

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use cygnet_esp::tunnel::Rules;
 use cygnet_esp::{Inbound, Outbound};
-use cygnet_spd::{PolicyId, Selector};
+use cygnet_spd::{Mode, PolicyId, Selector};
 
 use crate::counters::Counters;
 use crate::lifetime::{Lifetime, Limit};
-use crate::pair::{Pair, PairId, PairStatus, Path};
+use crate::pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
 use crate::prefix::PrefixKey;
 use crate::state::State;
 use crate::tables::{InboundSa, OutboundSa, Snapshot, Tables};
@@ -47,6 +48,14 @@ pub struct NewPair {
     pub policy: PolicyId,
     /// The negotiated selectors.
     pub selector: Selector,
+    /// What ESP wraps.
+    pub mode: Mode,
+    /// How outer headers are filled in.
+    pub headers: Rules,
+    /// Transport mode through a NAT: what the peer's checksums cover (RFC 3948 §3.1.2).
+    pub original: Option<OriginalAddresses>,
+    /// Who made it.
+    pub origin: Origin,
     /// Opens packets.
     pub inbound: Inbound,
     /// Seals packets.
@@ -212,7 +221,8 @@ impl Edit<'_> {
     /// # Errors
     /// See [`InstallError`].
     pub fn install(&mut self, now: Instant, new: NewPair) -> Result<Arc<Pair>, InstallError> {
-        let NewPair { id, policy, selector, inbound, outbound, path, lifetime, replaces, activation } = new;
+        let NewPair { id, policy, selector, mode, headers, original, origin, path, lifetime, .. } = new;
+        let NewPair { inbound, outbound, replaces, activation, .. } = new;
         let spis = (inbound.spi(), outbound.spi());
         if self.writer.pairs.contains_key(&id) {
             return Err(InstallError::Id);
@@ -226,6 +236,10 @@ impl Edit<'_> {
             id,
             policy,
             selector,
+            mode,
+            headers,
+            original,
+            origin,
             inbound_spi: spis.0,
             outbound_spi: spis.1,
             lifetime,

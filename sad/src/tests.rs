@@ -8,8 +8,9 @@ mod scale;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use cygnet_esp::tunnel::Rules;
 use cygnet_esp::{Encr, Inbound, NextHeader, Outbound, PacketBuf, Spi};
-use cygnet_spd::{Direction, Flow, PolicyId, Ports, Selector};
+use cygnet_spd::{Direction, Flow, Mode, PolicyId, Ports, Selector};
 
 use crate::*;
 
@@ -44,6 +45,10 @@ fn new(id: u64, remote: &str) -> NewPair {
         id: PairId(id),
         policy: POLICY,
         selector: selector("10.1.0.0/16 2001:db8:1::/48", remote),
+        mode: Mode::Tunnel,
+        headers: Rules::default(),
+        original: None,
+        origin: Origin::Negotiated,
         inbound: Inbound::new(spi, encr, &key(encr), &[], true, WINDOW).unwrap(),
         outbound: Outbound::new(spi, encr, &key(encr), &[], true).unwrap(),
         path: Path {

@@ -8,6 +8,7 @@
 //! | [`flow`](Flow) | what of a packet a policy looks at | RFC 4301 §4.4.1.1 |
 //! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
 //! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
+//! | [`terms`](Terms) | mode, level, and what happens without an SA | RFC 4301 §3.2, §4.4.1.2 |
 //!
 //! The primitive is the inclusive range; prefixes are only a way to write some of them.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod ports;
 mod protocol;
 mod range;
 mod selector;
+mod terms;
 mod traffic_selector;
 
 pub use flow::{Direction, Flow, FlowError, MAX_EXTENSION_HEADERS, Ports};
@@ -26,4 +28,5 @@ pub use policy::{Action, Policies, Policy, PolicyId};
 pub use ports::PortRange;
 pub use range::{AddrRange, ParseAddrRangeError};
 pub use selector::{Selector, narrow};
+pub use terms::{AfterFailure, Level, Levels, Mode, Outcome, Pfp, SaState, Terms, WhileNegotiating};
 pub use traffic_selector::{ParseTrafficSelectorError, TrafficSelector};

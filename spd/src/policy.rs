@@ -2,6 +2,7 @@
 
 use crate::flow::Flow;
 use crate::selector::Selector;
+use crate::terms::{Outcome, Terms};
 
 /// Names a policy that protects: the key under which its SAs are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +28,8 @@ pub struct Policy {
     pub selector: Selector,
     /// What is done with them.
     pub action: Action,
+    /// How it protects.
+    pub terms: Terms,
 }
 
 /// The database: the first entry that matches decides, so order is meaning (RFC 4301 §4.4.1).
@@ -48,12 +51,15 @@ impl Policies {
     }
 
     /// What to do with a packet that arrived without IPsec (RFC 4301 §5.2 step 3b): what should have been protected
-    /// is discarded, so this is never [`Action::Protect`].
+    /// is discarded, unless its policy only has level `use`. Never [`Action::Protect`].
     #[inline]
     pub fn inbound_clear(&self, flow: &Flow) -> Action {
-        match self.outbound(flow) {
-            Action::Bypass => Action::Bypass,
-            Action::Discard | Action::Protect(_) => Action::Discard,
+        match self.find(flow) {
+            Some(Policy { action: Action::Bypass, .. }) => Action::Bypass,
+            Some(Policy { action: Action::Protect(_), terms, .. }) if terms.inbound_clear() == Outcome::Clear => {
+                Action::Bypass
+            }
+            _ => Action::Discard,
         }
     }
 
@@ -98,7 +104,12 @@ mod tests {
 
     fn policy(remote: &str, action: Action) -> Policy {
         let side = |text: &str| vec![text.parse().unwrap()];
-        Policy { name: remote.into(), selector: Selector { local: side("0.0.0.0/0"), remote: side(remote) }, action }
+        Policy {
+            name: remote.into(),
+            selector: Selector { local: side("0.0.0.0/0"), remote: side(remote) },
+            action,
+            terms: Terms::default(),
+        }
     }
 
     fn to(remote: [u8; 4]) -> Flow {
@@ -143,7 +154,7 @@ mod tests {
                     1 => Action::Bypass,
                     _ => Action::Discard,
                 };
-                Policy { name: n.to_string(), selector, action }
+                Policy { name: n.to_string(), selector, action, terms: Terms::default() }
             }).collect();
             let mut expected = Action::Discard;
             for policy in entries.iter().rev() {

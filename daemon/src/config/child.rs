@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cygnet_esp::tunnel::Rules;
 use cygnet_ike::config::{Child, ChildLifetime, StartAction};
 use cygnet_ike::proposal::{Proposal, Protocol};
-use cygnet_spd::{Action, AddrRange, Policy, PolicyId, Selector, TrafficSelector};
+use cygnet_spd::{Action, AddrRange, Mode, Pfp, Policy, PolicyId, Selector, Terms, TrafficSelector};
 
 use super::connection::proposals;
 use super::reader::Section;
@@ -41,6 +42,7 @@ pub(super) fn read(section: &Section<'_>, connection: &str, ends: Ends, protect:
             name: format!("{connection}/{}", name.value),
             selector,
             action: Action::Protect(policy),
+            terms: Terms::default(),
         });
         let proposals = proposals(&section, "esp_proposals", Protocol::Esp);
         let proposals = proposals.unwrap_or_else(|| Proposal::defaults(Protocol::Esp));
@@ -50,7 +52,19 @@ pub(super) fn read(section: &Section<'_>, connection: &str, ends: Ends, protect:
         let window = section.integer("replay_window", 64..=65536).unwrap_or(1024);
         let replay_window = u32::try_from(window.next_multiple_of(64)).expect("the range was checked");
         let name = name.value.to_owned();
-        children.push(Arc::new(Child { name, policy, local_ts, remote_ts, proposals, start, lifetime, replay_window }));
+        children.push(Arc::new(Child {
+            name,
+            policy,
+            local_ts,
+            remote_ts,
+            mode: Mode::Tunnel,
+            pfp: Pfp::default(),
+            headers: Rules::default(),
+            proposals,
+            start,
+            lifetime,
+            replay_window,
+        }));
         section.finish();
     }
     children

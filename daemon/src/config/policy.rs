@@ -1,7 +1,7 @@
 //! `[policies.NAME]`: traffic that passes in the clear or is dropped, and the order of the whole SPD
 //! (RFC 4301 §4.4.1).
 
-use cygnet_spd::{Action, Policies, Policy, Selector, TrafficSelector};
+use cygnet_spd::{Action, Policies, Policy, Selector, Terms, TrafficSelector};
 
 use super::child::selectors;
 use super::reader::Section;
@@ -22,7 +22,12 @@ pub(super) fn read(root: &Section<'_>, protect: Vec<Policy>) -> Policies {
         let remote = selectors(&section, "remote_ts", None).unwrap_or_else(any);
         let priority = section.integer("priority", 0..=1_000_000).unwrap_or(100);
         let selector = Selector { local, remote };
-        let policy = Policy { name: name.value.to_owned(), selector, action: action.unwrap_or(Action::Discard) };
+        let policy = Policy {
+            name: name.value.to_owned(),
+            selector,
+            action: action.unwrap_or(Action::Discard),
+            terms: Terms::default(),
+        };
         entries.push((priority, policy));
         section.finish();
     }

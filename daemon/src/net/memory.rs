@@ -19,7 +19,7 @@ struct Tag {
     channel: Channel,
     local: SocketAddr,
     remote: SocketAddr,
-    ecn: u8,
+    traffic_class: u8,
 }
 
 /// Joins any number of [`MemoryNet`]s; delivers by destination address, in order, without loss until a queue is full.
@@ -57,7 +57,7 @@ impl MemoryNet {
         match channel {
             Channel::Ike => self.ike_port,
             Channel::NatT => self.nat_port,
-            Channel::RawEsp => 0,
+            Channel::RawEsp | Channel::Clear => 0,
         }
     }
 }
@@ -69,7 +69,13 @@ impl Net for MemoryNet {
         }
         for _ in 0..quinn_udp::BATCH_SIZE {
             let taken = self.inbox.pop(|bytes, tag| {
-                each(Received { bytes, channel: tag.channel, local: tag.local, remote: tag.remote, ecn: tag.ecn });
+                each(Received {
+                    bytes,
+                    channel: tag.channel,
+                    local: tag.local,
+                    remote: tag.remote,
+                    traffic_class: tag.traffic_class,
+                });
             });
             if taken.is_none() {
                 break;
@@ -89,7 +95,7 @@ impl Net for MemoryNet {
             channel: outgoing.channel,
             local: outgoing.remote,
             remote: SocketAddr::new(self.address, self.port(outgoing.channel)),
-            ecn: outgoing.ecn,
+            traffic_class: outgoing.traffic_class,
         };
         for frame in outgoing.contents.chunks(outgoing.segment.max(1)) {
             inbox.push(frame, tag);
@@ -117,11 +123,19 @@ mod tests {
         let b = wire.host([192, 0, 2, 2].into(), 500, 4500);
         let to = SocketAddr::from(([192, 0, 2, 2], 4500));
         let from = SocketAddr::from(([192, 0, 2, 1], 4500));
-        let out = Outgoing { contents: b"aabbc", segment: 2, channel: Channel::NatT, local: from, remote: to, ecn: 2 };
+        let out = Outgoing {
+            contents: b"aabbc",
+            segment: 2,
+            channel: Channel::NatT,
+            local: from,
+            remote: to,
+            traffic_class: 2,
+            df: false,
+        };
         a.send(&out).expect("b is on the wire");
         let mut seen = Vec::new();
         let more = b.receive(&mut Buffers::new(), &mut |got| {
-            assert_eq!((got.local, got.remote, got.ecn), (to, from, 2));
+            assert_eq!((got.local, got.remote, got.traffic_class), (to, from, 2));
             seen.push(got.bytes.to_vec());
         });
         assert!(more.expect("memory does not fail"));

@@ -25,6 +25,8 @@ pub enum Channel {
     NatT,
     /// IP protocol 50. Ports mean nothing here and are zero.
     RawEsp,
+    /// A whole IP packet as it is: what a policy lets pass in the clear. Only ever sent.
+    Clear,
 }
 
 /// A datagram that arrived, in a buffer that may be changed in place.
@@ -38,8 +40,8 @@ pub struct Received<'a> {
     pub local: SocketAddr,
     /// The address it was sent from.
     pub remote: SocketAddr,
-    /// ECN bits of the outer header.
-    pub ecn: u8,
+    /// TOS octet or traffic class of the outer header: DSCP and ECN.
+    pub traffic_class: u8,
 }
 
 /// Datagrams to one destination: a single one, or several of the same size behind each other.
@@ -55,8 +57,10 @@ pub struct Outgoing<'a> {
     pub local: SocketAddr,
     /// Destination.
     pub remote: SocketAddr,
-    /// ECN bits of the outer header.
-    pub ecn: u8,
+    /// TOS octet or traffic class of the outer header: DSCP and ECN.
+    pub traffic_class: u8,
+    /// Don't fragment: of an outer IPv4 header the DF bit; over IPv6, no fragmentation by ourselves either.
+    pub df: bool,
 }
 
 /// The outer network as the daemon sees it. Used by several threads at once.

@@ -277,7 +277,7 @@ fn context(error: &rtnetlink::Error, what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use cygnet_spd::{Policy, PolicyId, Selector};
+    use cygnet_spd::{Policy, PolicyId, Selector, Terms};
 
     use super::*;
 
@@ -303,7 +303,12 @@ mod tests {
             local: vec![local.parse().expect("selector")],
             remote: vec![remote.parse().expect("selector")],
         };
-        let policy = |local, remote, action| Policy { name: String::new(), selector: selector(local, remote), action };
+        let policy = |local, remote, action| Policy {
+            name: String::new(),
+            selector: selector(local, remote),
+            action,
+            terms: Terms::default(),
+        };
         let policies = Policies::new(vec![
             policy("0.0.0.0/0", "10.2.9.0/24", Action::Bypass),
             policy("0.0.0.0/0", "10.2.8.0/24[tcp/22]", Action::Bypass),

@@ -114,6 +114,7 @@ impl OuterSocket {
         let domain = Domain::for_address(bound);
         let (kind, protocol) = match channel {
             Channel::RawEsp => (Type::RAW, Protocol::from(ESP)),
+            Channel::Clear => (Type::RAW, Protocol::from(libc::IPPROTO_RAW)),
             Channel::Ike | Channel::NatT => (Type::DGRAM, Protocol::UDP),
         };
         let socket = Socket::new(domain, kind, Some(protocol))?;
@@ -146,15 +147,15 @@ impl OuterSocket {
             let Some(bytes) = slice.get_mut(..len) else { continue };
             let ip = meta.dst_ip.unwrap_or(self.bound.ip());
             let local = SocketAddr::new(ip, self.bound.port());
-            let ecn = meta.ecn.map_or(0, |ecn| ecn as u8);
+            let traffic_class = meta.ecn.map_or(0, |ecn| ecn as u8);
             if self.channel == Channel::RawEsp {
                 let remote = SocketAddr::new(meta.addr.ip(), 0);
                 let Some(bytes) = raw_payload(bytes, self.bound.is_ipv4()) else { continue };
-                each(Received { bytes, channel: self.channel, local, remote, ecn });
+                each(Received { bytes, channel: self.channel, local, remote, traffic_class });
                 continue;
             }
             for bytes in bytes.chunks_mut(meta.stride.max(1)) {
-                each(Received { bytes, channel: self.channel, local, remote: meta.addr, ecn });
+                each(Received { bytes, channel: self.channel, local, remote: meta.addr, traffic_class });
             }
         }
     }
@@ -167,7 +168,7 @@ impl OuterSocket {
         }
         let transmit = Transmit {
             destination,
-            ecn: EcnCodepoint::from_bits(outgoing.ecn),
+            ecn: EcnCodepoint::from_bits(outgoing.traffic_class & 3),
             contents,
             segment_size: segment,
             src_ip: (!source.is_unspecified()).then_some(source),
@@ -277,7 +278,15 @@ mod tests {
         let (a, b) = (loopback(ip), loopback(ip));
         let (from, to) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
         let contents = b"aaaabbbbcc";
-        let out = Outgoing { contents, segment: 4, channel: Channel::NatT, local: from, remote: to, ecn: 1 };
+        let out = Outgoing {
+            contents,
+            segment: 4,
+            channel: Channel::NatT,
+            local: from,
+            remote: to,
+            traffic_class: 1,
+            df: false,
+        };
         a.send(&out).expect("loopback sends");
         let mut seen = Vec::new();
         let mut buffers = Buffers::new();
@@ -303,8 +312,15 @@ mod tests {
         let (a, b) = (loopback([127, 0, 0, 1].into()), loopback([127, 0, 0, 1].into()));
         let (from, to) = (address(&a, Channel::Ike), address(&b, Channel::Ike));
         let contents = vec![7; 60_000];
-        let out =
-            Outgoing { contents: &contents, segment: 60_000, channel: Channel::Ike, local: from, remote: to, ecn: 0 };
+        let out = Outgoing {
+            contents: &contents,
+            segment: 60_000,
+            channel: Channel::Ike,
+            local: from,
+            remote: to,
+            traffic_class: 0,
+            df: false,
+        };
         a.send(&out).expect("loopback sends");
         let mut len = 0;
         b.receive(&mut Buffers::new(), &mut |got| len = got.bytes.len()).expect("sockets are usable");

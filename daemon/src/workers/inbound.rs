@@ -97,9 +97,9 @@ impl Batch {
         let Received { ref bytes, channel, .. } = received;
         let fate = match channel {
             Channel::Ike => self.hand_over(&received, false),
-            Channel::RawEsp => return self.keep(bytes, received.ecn),
+            Channel::RawEsp | Channel::Clear => return self.keep(bytes, received.traffic_class & 3),
             Channel::NatT => match classify(bytes) {
-                Class::Esp => return self.keep(bytes, received.ecn),
+                Class::Esp => return self.keep(bytes, received.traffic_class & 3),
                 Class::Ike => self.hand_over(&received, true),
                 Class::Keepalive => Fate::Keepalive,
                 Class::Malformed => Fate::Malformed,

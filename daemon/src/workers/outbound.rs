@@ -244,7 +244,8 @@ impl Train {
             channel,
             local: outer.local,
             remote: outer.remote,
-            ecn: self.ecn,
+            traffic_class: self.ecn,
+            df: false,
         };
         if path.net.send(&outgoing).is_ok() {
             path.counters.outbound(Fate::Sealed, self.packets);

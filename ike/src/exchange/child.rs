@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cygnet_esp::Spi;
-use cygnet_spd::{Flow, TrafficSelector, narrow};
+use cygnet_spd::{Flow, Mode, TrafficSelector, narrow};
 
 use crate::config::{Child, Connection};
 use crate::crypto::kex::Offer;
@@ -310,6 +310,8 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
         esn: suite.esn,
         local_ts,
         remote_ts,
+        mode: Mode::Tunnel,
+        original: None,
         path: sa.path,
         udp_encapsulation,
         replaces,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cygnet_spd::{AddrRange, PolicyId, TrafficSelector};
+use cygnet_esp::tunnel::Rules;
+use cygnet_spd::{AddrRange, Mode, Pfp, PolicyId, TrafficSelector};
 
 use crate::auth::{Authorities, Credential};
 use crate::config::{
@@ -58,6 +59,9 @@ impl Scenario {
             policy: NET,
             local_ts: selectors(&[NETS[own]]),
             remote_ts: selectors(&[NETS[other]]),
+            mode: Mode::Tunnel,
+            pfp: Pfp::default(),
+            headers: Rules::default(),
             proposals: proposals(Protocol::Esp, "aes128gcm16"),
             start: StartAction::None,
             lifetime: ChildLifetime::default(),
