@@ -9,12 +9,14 @@
 //! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
 //! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
 //! | [`terms`](Terms) | mode, level, and what happens without an SA | RFC 4301 §3.2, §4.4.1.2 |
+//! | [`pfp`](Pfp) | selectors that an SA takes from its first packet | RFC 4301 §4.4.1.2, §4.4.2.2 |
 //!
 //! The primitive is the inclusive range; prefixes are only a way to write some of them.
 #![forbid(unsafe_code)]
 
 mod flow;
 pub mod fuzz;
+mod pfp;
 mod policy;
 mod ports;
 mod protocol;
@@ -24,9 +26,10 @@ mod terms;
 mod traffic_selector;
 
 pub use flow::{Direction, Flow, FlowError, MAX_EXTENSION_HEADERS, Ports};
+pub use pfp::Pfp;
 pub use policy::{Action, Policies, Policy, PolicyId};
 pub use ports::PortRange;
 pub use range::{AddrRange, ParseAddrRangeError};
 pub use selector::{Selector, narrow};
-pub use terms::{AfterFailure, Level, Levels, Mode, Outcome, Pfp, SaState, Terms, WhileNegotiating};
+pub use terms::{AfterFailure, Level, Levels, Mode, Outcome, SaState, Terms, WhileNegotiating};
 pub use traffic_selector::{ParseTrafficSelectorError, TrafficSelector};

@@ -1,7 +1,9 @@
-//! On which terms a policy protects: mode, level, what happens while there is no SA, populate-from-packet.
+//! On which terms a policy protects: mode, level, what happens while there is no SA.
 //!
 //! RFC 4301 knows one level: what a PROTECT policy selects is protected or discarded. To switch protection on in a
 //! running network there is a second one, `use`, as in KAME's `setkey`: protected if it can be, else in the clear.
+
+use crate::pfp::Pfp;
 
 /// What ESP wraps (RFC 4301 §3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -52,22 +54,6 @@ pub enum AfterFailure {
     Drop,
     /// Sent in the clear; with [`Level::Use`] only.
     Clear,
-}
-
-/// Which selectors of an SA are taken from the packet that asks for it instead of from the policy: "populate from
-/// packet" (RFC 4301 §4.4.1.2). An SA per value results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Pfp {
-    /// Address of our side.
-    pub local_address: bool,
-    /// Address of the peer's side.
-    pub remote_address: bool,
-    /// Next layer protocol.
-    pub protocol: bool,
-    /// Port of our side, or ICMP type and code.
-    pub local_port: bool,
-    /// Port of the peer's side, or ICMP type and code.
-    pub remote_port: bool,
 }
 
 /// The terms of a PROTECT policy. Of no meaning for others.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::traffic_selector::tests::any_selector;
 
-fn selector(local: &str, remote: &str) -> Selector {
+pub(crate) fn selector(local: &str, remote: &str) -> Selector {
     let list = |text: &str| text.split(' ').map(|ts| ts.parse().unwrap()).collect();
     Selector { local: list(local), remote: list(remote) }
 }
