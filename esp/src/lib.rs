@@ -8,6 +8,8 @@
 //! | `replay.rs` | the anti-replay window, and the 64-bit number behind a 32-bit field | RFC 4303 §3.4.3, appendix A |
 //! | `outbound.rs` | one sending SA: reserve numbers, seal in place | RFC 4303 §3.3 |
 //! | `inbound.rs` | one receiving SA: check, verify, mark | RFC 4303 §3.4 |
+//! | `transport/` | transport mode: IP headers off and on, checksums through NAT | RFC 4303 §3.1.1, RFC 3948 §3.1.2 |
+//! | `ip.rs`, `checksum.rs` | headers and checksums of IP packets, as far as the others need | RFC 8200, RFC 1624 |
 //! | `tunnel/` | outer and inner IP headers: DSCP, ECN, DF, TTL | RFC 4301 §5.1.2, RFC 6040 |
 //! | `udp.rs` | what arrived on port 4500 | RFC 3948 |
 //! | `fuzz.rs` | laws of opening that hold for any octets | |
@@ -16,13 +18,16 @@
 //! opening allocate nothing.
 #![forbid(unsafe_code)]
 
+mod checksum;
 pub mod cipher;
 pub mod fuzz;
 mod inbound;
+mod ip;
 mod outbound;
 mod packet;
 pub mod replay;
 mod trailer;
+pub mod transport;
 pub mod tunnel;
 pub mod udp;
 
@@ -63,7 +68,7 @@ impl fmt::Debug for Spi {
     }
 }
 
-/// What an ESP payload is: an IP protocol number (RFC 4303 §2.6).
+/// What an ESP payload is: an IP protocol number (RFC 4303 §2.6). In transport mode, any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NextHeader(pub u8);
 

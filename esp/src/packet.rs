@@ -25,6 +25,10 @@ impl PacketBuf {
     /// Room after an inner packet for padding (15), pad length and next header (2) and ICV (32), rounded up.
     pub const TAILROOM: usize = 56;
 
+    /// Room before a received ESP packet, so that the IP header of transport mode can be rebuilt where ESP header and IV
+    /// were: an IPv6 header (40), less the shortest of those (16).
+    pub const INBOUND_HEADROOM: usize = 24;
+
     /// An empty buffer of `capacity` octets, its packet starting at `headroom` (or at the end, if that is nearer).
     pub fn new(capacity: usize, headroom: usize) -> Self {
         let start = headroom.min(capacity);
@@ -32,9 +36,15 @@ impl PacketBuf {
     }
 
     /// A buffer for inner packets of up to `mtu` octets, with room to seal them in place and send them. It also takes
-    /// what the peer made of such a packet, if that is received at the very front: [`reset`](Self::reset) to 0 first.
+    /// what the peer made of such a packet, if that is received at [`INBOUND_HEADROOM`](Self::INBOUND_HEADROOM).
     pub fn for_mtu(mtu: usize) -> Self {
         Self::new(Self::HEADROOM + mtu + Self::TAILROOM, Self::HEADROOM)
+    }
+
+    /// A buffer to receive ESP packets of up to `len` octets in: [`reset`](Self::reset) it to
+    /// [`INBOUND_HEADROOM`](Self::INBOUND_HEADROOM) before each.
+    pub fn for_receiving(len: usize) -> Self {
+        Self::new(Self::INBOUND_HEADROOM + len, Self::INBOUND_HEADROOM)
     }
 
     /// The packet.

@@ -1,6 +1,7 @@
 //! The inner IP header: the fields that the outer one is made of, and the ones that change on the way out.
 
 use super::Ecn;
+use crate::checksum::{Sum, update};
 
 /// What encapsulation needs to know of an inner packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +84,8 @@ pub fn decrement_ttl(packet: &mut [u8]) -> Result<(), TtlExpired> {
     }
 }
 
-/// Changes an IPv4 header checksum for one word that changed (RFC 1624 §3). The header has at least 20 octets.
+/// Changes an IPv4 header checksum for one word that changed. The header has at least 20 octets.
 fn update_checksum(header: &mut [u8], old: u16, new: u16) {
     let checksum = u16::from_be_bytes([header[10], header[11]]);
-    let mut sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    header[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    header[10..12].copy_from_slice(&update(checksum, Sum::word(old), Sum::word(new)).to_be_bytes());
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Ecn, OuterFields};
+use crate::checksum::Sum;
 use crate::packet::{NoRoom, PacketBuf};
 
 /// An outer header without options, carrying `protocol` (50 for ESP).
@@ -64,7 +65,7 @@ impl Outer {
                 ]);
                 header[12..16].copy_from_slice(&source.octets());
                 header[16..].copy_from_slice(&destination.octets());
-                let checksum = !ones_complement_sum(header);
+                let checksum = Sum::of(header).checksum();
                 header[10..12].copy_from_slice(&checksum.to_be_bytes());
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -92,7 +93,7 @@ impl Outer {
                 let header = data.get(..header_len.max(20))?;
                 let len = usize::from(word(header, 2));
                 let fragmented = word(header, 6) & 0x3fff != 0;
-                if header_len < 20 || len < header_len || fragmented || ones_complement_sum(header) != 0xffff {
+                if header_len < 20 || len < header_len || fragmented || Sum::of(header).fold() != 0xffff {
                     return None;
                 }
                 let address = |at: usize| header[at..at + 4].first_chunk::<4>().map(|octets| IpAddr::from(*octets));
@@ -134,13 +135,6 @@ fn fields(traffic_class: u8, df: bool, ttl: u8) -> OuterFields {
 
 fn word(header: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([header[at], header[at + 1]])
-}
-
-/// The sum that an intact IPv4 header makes 0xffff (RFC 791 §3.1).
-fn ones_complement_sum(header: &[u8]) -> u16 {
-    let sum: u32 = header.chunks_exact(2).map(|pair| u32::from(word(pair, 0))).sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum + (sum >> 16)) as u16
 }
 
 impl fmt::Display for UnlikeAddresses {
