@@ -8,7 +8,7 @@
 //! | `state.rs` | active, expired, and what was told of it |
 //! | `lifetime.rs` | soft and hard limits, and what a batch of traffic set off |
 //! | `counters.rs` | traffic and drops per SA |
-//! | `sharded.rs`, `hash.rs`, `prefix.rs` | the persistent map below the tables, and its keys |
+//! | `sharded.rs`, `prefix.rs` | the persistent map below the tables, and its keys |
 //!
 //! ```text
 //!   install / remove ──► next Tables ──publish──► ArcSwap ◄──snapshot── workers, once per batch
@@ -21,7 +21,6 @@
 #![forbid(unsafe_code)]
 
 mod counters;
-mod hash;
 mod lifetime;
 mod pair;
 mod prefix;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use crate::hash::Seed;
+use cygnet_spd::hash::Seed;
 
 /// Shards. A change copies this many pointers and one shard, so that at 100,000 entries both are a few hundred.
 const SHARDS: usize = 512;

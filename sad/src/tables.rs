@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cygnet_esp::Spi;
+use cygnet_spd::hash::Seed;
 use cygnet_spd::{Flow, PolicyId, Selector};
 
 use crate::counters::{InboundDrop, OutboundDrop};
-use crate::hash::Seed;
 use crate::lifetime::{Limit, SEQUENCE_SOFT, Usage};
 use crate::pair::{Pair, PairId, Path};
 use crate::prefix::{PrefixKey, PrefixLengths};

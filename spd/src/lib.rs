@@ -9,13 +9,16 @@
 //! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
 //! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
 //! | [`terms`](Terms) | mode, level, and what happens without an SA | RFC 4301 §3.2, §4.4.1.2 |
+//! | [`cache`](FlowCache) | what was decided for the flows seen last | RFC 4301 §4.4.1 |
 //! | [`pfp`](Pfp) | selectors that an SA takes from its first packet | RFC 4301 §4.4.1.2, §4.4.2.2 |
 //!
 //! The primitive is the inclusive range; prefixes are only a way to write some of them.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod flow;
 pub mod fuzz;
+pub mod hash;
 mod pfp;
 mod policy;
 mod ports;
@@ -25,6 +28,7 @@ mod selector;
 mod terms;
 mod traffic_selector;
 
+pub use cache::FlowCache;
 pub use flow::{Direction, Flow, FlowError, MAX_EXTENSION_HEADERS, Ports};
 pub use pfp::Pfp;
 pub use policy::{Action, Policies, Policy, PolicyId};

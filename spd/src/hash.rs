@@ -1,19 +1,28 @@
-//! A fast keyed hash for small keys.
+//! A fast keyed hash for small keys: that of the tables on the packet path, here and in the SAD.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Two random numbers that make slots unpredictable: peers have a say in the keys (selectors), and must not be able
-/// to choose ones that collide.
+/// Two random numbers that make slots unpredictable: peers have a say in the keys (selectors, packets), and must not
+/// be able to choose ones that collide.
 #[derive(Clone, Copy)]
-pub(crate) struct Seed {
+pub struct Seed {
     start: u64,
     factor: u64,
 }
 
 impl Seed {
-    pub(crate) fn random() -> Self {
+    /// New numbers: no two tables agree on their slots.
+    pub fn random() -> Self {
         let random = || RandomState::new().hash_one(0);
         Self { start: random(), factor: random() | 1 }
+    }
+}
+
+/// Says nothing: who knows the numbers can choose collisions.
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed")
     }
 }
 
@@ -27,9 +36,15 @@ impl BuildHasher for Seed {
 }
 
 /// Multiplies each word by a secret number and folds the two halves of the product.
-pub(crate) struct Fold {
+pub struct Fold {
     state: u64,
     factor: u64,
+}
+
+impl fmt::Debug for Fold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fold")
+    }
 }
 
 impl Hasher for Fold {
