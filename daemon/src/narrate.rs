@@ -158,6 +158,7 @@ pub fn down(reason: DownReason) -> &'static str {
         DownReason::Expired => "its lifetime ended",
         DownReason::Failed => "its negotiation failed",
         DownReason::Rekeyed => "a successor took over",
+        DownReason::Reconfigured => "the new configuration has no place for it",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use cygnet_spd::{Flow, PolicyId};
 
+use crate::config::Config;
 use crate::output::{ChildId, IkeSaId};
 
 /// A request to the endpoint. Its effects come out of the output queue; its outcome is an
@@ -38,6 +39,15 @@ pub enum Command {
     ChildUsed(ChildId),
     /// Authenticated ESP traffic arrived from the peer: proof of liveness (RFC 7296 §2.4).
     PeerAlive(IkeSaId),
+    /// Another configuration takes over, by difference; connections and children are known by their names.
+    ///
+    /// SAs of what stays live on, and take their next lifetimes, proposals and proofs from the new values. SAs of a
+    /// connection or child that is gone, that has another peer, or that selects other traffic, are deleted
+    /// ([`DownReason::Reconfigured`](crate::DownReason::Reconfigured)). New `Start` children are initiated. A
+    /// negotiation under way is brought to its end on the terms it began with.
+    ///
+    /// What belongs to sockets stays as it was: [`Config::ike_port`], [`Config::nat_port`], [`Config::raw_esp`].
+    Reconfigure(Box<Config>),
     /// Stop initiating and delete every IKE SA, telling the peers.
     Shutdown,
 }

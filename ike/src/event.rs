@@ -89,6 +89,8 @@ pub enum DownReason {
     Failed,
     /// A successor took over.
     Rekeyed,
+    /// A new configuration has no place for it.
+    Reconfigured,
 }
 
 /// A failed negotiation, told so that an operator knows what to change.

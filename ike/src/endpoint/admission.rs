@@ -70,6 +70,11 @@ impl Admission {
         Self { threshold, max_half_open, current, previous: None, answers: Bucket::default() }
     }
 
+    /// Other bounds; cookies that are out stay valid.
+    pub(crate) fn set_bounds(&mut self, threshold: usize, max_half_open: usize) {
+        (self.threshold, self.max_half_open) = (threshold, max_half_open);
+    }
+
     /// Judges an IKE_SA_INIT request while `half_open` SAs wait for their IKE_AUTH. Only a sender that proved its
     /// address is held to the bound of that address: before, it would be a way to shut others out.
     pub(crate) fn judge(

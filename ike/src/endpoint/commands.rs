@@ -6,7 +6,7 @@ use cygnet_spd::{Flow, PolicyId};
 
 use super::{Endpoint, Now};
 use crate::command::Command;
-use crate::config::{Child, Connection, StartAction};
+use crate::config::{Child, Config, Connection, StartAction};
 use crate::event::{DownReason, Event, Failure, FailureCause};
 use crate::exchange::Task;
 use crate::output::{IkeSaId, Path};
@@ -41,6 +41,7 @@ impl Endpoint {
                 self.with_sa(id, |sa, cx| sa.child_used(cx, child));
             }
             Command::PeerAlive(id) => self.with_sa(id, IkeSa::heard),
+            Command::Reconfigure(config) => self.reconfigure(*config),
             Command::Shutdown => {
                 self.stopping = true;
                 self.upkeep.stop();
@@ -50,6 +51,25 @@ impl Endpoint {
                 }
             }
         }
+    }
+
+    fn reconfigure(&mut self, config: Config) {
+        let Config { ike_port, nat_port, raw_esp, .. } = self.cx.config;
+        self.cx.config = Config { ike_port, nat_port, raw_esp, ..config };
+        self.cx.epoch += 1;
+        let config = &self.cx.config;
+        self.admission.set_bounds(config.cookie_threshold, config.max_half_open);
+        if !self.stopping {
+            self.upkeep.reconfigure(config, self.cx.now.instant);
+        }
+        for connection in config.connections.clone() {
+            self.cx.changed(&connection);
+        }
+        let all: Vec<IkeSaId> = self.sas.keys().copied().collect();
+        for id in all {
+            self.with_sa(id, IkeSa::reconfigure);
+        }
+        self.apply_effects();
     }
 
     fn delete_ike(&mut self, id: IkeSaId) {

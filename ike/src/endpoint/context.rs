@@ -19,6 +19,8 @@ use crate::sa::IkeSa;
 pub(crate) struct Ctx {
     pub(crate) now: Now,
     pub(crate) config: Config,
+    /// Counts configurations: an SA with another number has yet to take over the current one.
+    pub(crate) epoch: u64,
     pub(crate) rng: Box<dyn CryptoRng + Send>,
     pub(crate) spis: Spis,
     outputs: VecDeque<Output>,
@@ -45,6 +47,7 @@ impl Ctx {
         Self {
             now,
             config,
+            epoch: 0,
             rng,
             spis,
             outputs: VecDeque::new(),

@@ -144,7 +144,10 @@ impl Endpoint {
 
     /// Brings indexes and schedule up to date with an SA that had its turn, then sees to its effects.
     fn settle(&mut self, id: IkeSaId) {
-        let Some(sa) = self.sas.get(&id) else { return };
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        if sa.epoch != self.cx.epoch {
+            sa.reconfigure(&mut self.cx);
+        }
         if sa.is_gone() {
             self.by_spi.remove(&sa.local_spi());
             if let Some(digest) = sa.init_digest() {
@@ -166,6 +169,10 @@ impl Endpoint {
             self.cx.count_peer(before, Some(at));
             self.schedule.set(id, sa.deadline());
         }
+        self.apply_effects();
+    }
+
+    fn apply_effects(&mut self) {
         for effect in self.cx.take_effects() {
             self.apply(effect);
         }

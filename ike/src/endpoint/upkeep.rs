@@ -23,6 +23,12 @@ struct Entry {
     due: Option<Instant>,
 }
 
+impl Entry {
+    fn new(connection: &Arc<Connection>, child: &Arc<Child>, now: Instant) -> Self {
+        Self { connection: connection.clone(), child: child.clone(), wanted: true, attempts: 0, due: Some(now) }
+    }
+}
+
 /// How a child stands, as the endpoint sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -38,15 +44,23 @@ impl Upkeep {
     /// Every `Start` child, due at once.
     pub(crate) fn new(config: &Config, now: Instant) -> Self {
         let entries = config.connections.iter().flat_map(|connection| {
-            connection.children.iter().filter(|child| child.start == StartAction::Start).map(|child| Entry {
-                connection: connection.clone(),
-                child: child.clone(),
-                wanted: true,
-                attempts: 0,
-                due: Some(now),
-            })
+            let children = connection.children.iter().filter(|child| child.start == StartAction::Start);
+            children.map(|child| Entry::new(connection, child, now))
         });
         Self(entries.collect())
+    }
+
+    /// The children of another configuration: those that were there before are as wanted and as due as before.
+    pub(crate) fn reconfigure(&mut self, config: &Config, now: Instant) {
+        let mut before = std::mem::replace(self, Self::new(config, now)).0;
+        for entry in &mut self.0 {
+            let same = |old: &Entry| old.connection.name == entry.connection.name && old.child.name == entry.child.name;
+            if let Some(at) = before.iter().position(same) {
+                let Entry { wanted, attempts, due, .. } = before.swap_remove(at);
+                *entry =
+                    Entry { wanted, attempts, due, connection: entry.connection.clone(), child: entry.child.clone() };
+            }
+        }
     }
 
     /// Something happened to `connection`: schedules what is down, forgets attempts for what is up.

@@ -277,6 +277,7 @@ pub(crate) fn respond(
         path,
         // Which connection it is follows from the identities (RFC 4301 §4.4.3), not from the address.
         connection: None,
+        epoch: cx.epoch,
         phase: Phase::Responding(Box::new(Responding { secured, transcript })),
         window: Window::after_init_response(sent.clone()),
     };

@@ -37,6 +37,8 @@ pub(crate) struct RekeyIke {
     kex: Offer,
     /// Groups tried so far.
     tried: Vec<u16>,
+    /// As it was when the proposals were offered.
+    connection: Arc<Connection>,
 }
 
 /// Asks for a successor.
@@ -48,13 +50,13 @@ pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa) {
         .or_else(|| proposal::first_group(&connection.proposals));
     let Some(kex) = group.and_then(|group| group.offer(&mut *cx.rng).ok()) else { return };
     let (spi, ni) = (cx.ike_spi(), cx.nonce());
-    RekeyIke { spi, ni, kex, tried: Vec::new() }.send(cx, sa, &connection);
+    RekeyIke { spi, ni, kex, tried: Vec::new(), connection }.send(cx, sa);
 }
 
 impl RekeyIke {
-    fn send(mut self, cx: &mut Ctx, sa: &mut IkeSa, connection: &Connection) {
+    fn send(mut self, cx: &mut Ctx, sa: &mut IkeSa) {
         let mut request = sa.request(ExchangeType::CREATE_CHILD_SA);
-        request.push(&Payload::Sa(offer::offer(&connection.proposals, WireSpi::Ike(self.spi))));
+        request.push(&Payload::Sa(offer::offer(&self.connection.proposals, WireSpi::Ike(self.spi))));
         request.push(&Payload::Nonce(Nonce(&self.ni)));
         let group = self.kex.group().id;
         request.push(&Payload::Ke(Ke { method: KeId(group), data: self.kex.public() }));
@@ -64,13 +66,12 @@ impl RekeyIke {
 
     pub(crate) fn finish(self, cx: &mut Ctx, sa: &mut IkeSa, reply: &Opened<'_>) -> Result<(), Failure> {
         let payloads = reply.payloads();
-        let Some(connection) = sa.connection.clone() else { return Ok(()) };
         if let Some(error) = payloads.error() {
-            self.failed(cx, sa, &connection, error);
+            self.failed(cx, sa, error);
             return Ok(());
         }
         let (nr, ke) = (payloads.nonce()?.0, payloads.ke()?);
-        let accepted = offer::accept::<IkeSuite>(payloads.sa()?, &connection.proposals)
+        let accepted = offer::accept::<IkeSuite>(payloads.sa()?, &self.connection.proposals)
             .and_then(|(suite, spi)| Some((suite, spi.ike().filter(|spi| !spi.is_zero())?)))
             .filter(|(suite, _)| suite.kex.id == ke.method.0 && suite.kex == self.kex.group());
         let Some((suite, spi_r)) = accepted else { return Err(broken()) };
@@ -81,20 +82,21 @@ impl RekeyIke {
         Ok(())
     }
 
-    fn failed(self, cx: &mut Ctx, sa: &mut IkeSa, connection: &Connection, error: &Notify<'_>) {
+    fn failed(self, cx: &mut Ctx, sa: &mut IkeSa, error: &Notify<'_>) {
+        let proposals = &self.connection.proposals;
         let wait = match error.kind {
             NotifyType::INVALID_KE_PAYLOAD => {
                 let asked = error.accepted_ke().map_or(0, |ke| ke.0);
-                let group = proposal::retry_group(&connection.proposals, &self.tried, asked);
+                let group = proposal::retry_group(proposals, &self.tried, asked);
                 if let Some(kex) = group.and_then(|group| group.offer(&mut *cx.rng).ok()) {
-                    return Self { kex, ..self }.send(cx, sa, connection);
+                    return Self { kex, ..self }.send(cx, sa);
                 }
                 REKEY_RETRY
             }
             NotifyType::TEMPORARY_FAILURE => TEMPORARY_FAILURE_WAIT,
             other => {
                 Report::new(sa, FailureCause::Notified(other.0))
-                    .offered(format!("by us, to rekey the IKE SA: {}", proposal::list(&connection.proposals)))
+                    .offered(format!("by us, to rekey the IKE SA: {}", proposal::list(proposals)))
                     .wanted(format!("the peer answered {other}"))
                     .remedy("check the peer's log; until it agrees, the old SA serves")
                     .send(cx);
@@ -181,6 +183,7 @@ fn succeed(cx: &mut Ctx, old: &mut IkeSa, new: New<'_>) {
             spi_r,
             path: old.path,
             connection: old.connection.as_ref().map(Arc::clone),
+            epoch: old.epoch,
             phase: Phase::Initiating(None),
             window: Window::default(),
         },

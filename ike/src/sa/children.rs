@@ -88,6 +88,10 @@ impl Children {
         self.alive.iter()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ChildSa> + '_ {
+        self.alive.iter_mut()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.alive.len()
     }

@@ -34,6 +34,7 @@ impl IkeSa {
             spi_r: IkeSpi::ZERO,
             path,
             connection: Some(connection),
+            epoch: cx.epoch,
             phase: Phase::Initiating(None),
             window: Window::default(),
         };
@@ -244,7 +245,7 @@ impl IkeSa {
             return self.children.retire(id, cx.now.instant + LINGER);
         }
         if let Some(predecessor) = self.children.restore_predecessor(id)
-            && matches!(reason, DownReason::Command | DownReason::Expired)
+            && matches!(reason, DownReason::Command | DownReason::Expired | DownReason::Reconfigured)
         {
             // Both were meant.
             self.queue.push_back(Task::DeleteChild(predecessor, reason));

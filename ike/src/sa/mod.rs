@@ -6,8 +6,8 @@
 //! | Which message IDs are in flight? | [`Window`] | [`window`] |
 //! | What did we ask? | [`InFlight`] | [`crate::exchange`] |
 //!
-//! This file holds the SA and answers questions about it; [`inbound`] takes its messages, [`outbound`] sends, and
-//! [`lifecycle`] runs its timers, opens and closes it.
+//! This file holds the SA and answers questions about it; [`inbound`] takes its messages, [`outbound`] sends,
+//! [`lifecycle`] runs its timers, opens and closes it, and [`reconfigure`] takes over a new configuration.
 
 pub(crate) mod children;
 mod fragments;
@@ -17,6 +17,7 @@ mod lifecycle;
 pub(crate) mod nat;
 mod outbound;
 pub(crate) mod phase;
+mod reconfigure;
 pub(crate) mod timers;
 pub(crate) mod window;
 
@@ -47,6 +48,8 @@ pub(crate) struct IkeSa {
     pub(crate) spi_r: IkeSpi,
     pub(crate) path: Path,
     pub(crate) connection: Option<Arc<Connection>>,
+    /// The configuration that connection and templates are of, as [`Ctx::epoch`](crate::endpoint::context::Ctx) counts.
+    pub(crate) epoch: u64,
     pub(crate) phase: Phase,
     pub(crate) window: Window,
     pub(crate) in_flight: Option<InFlight>,
@@ -86,13 +89,14 @@ pub(crate) struct Origin {
     pub(crate) spi_r: IkeSpi,
     pub(crate) path: Path,
     pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) epoch: u64,
     pub(crate) phase: Phase,
     pub(crate) window: Window,
 }
 
 impl IkeSa {
     pub(crate) fn new(id: IkeSaId, now: Instant, origin: Origin) -> Self {
-        let Origin { initiator, spi_i, spi_r, path, connection, phase, window } = origin;
+        let Origin { initiator, spi_i, spi_r, path, connection, epoch, phase, window } = origin;
         Self {
             id,
             initiator,
@@ -100,6 +104,7 @@ impl IkeSa {
             spi_r,
             path,
             connection,
+            epoch,
             phase,
             window,
             in_flight: None,
@@ -269,6 +274,7 @@ mod tests {
             spi_r: IkeSpi(2),
             path: Path { local: at, remote: at, marker: false },
             connection: None,
+            epoch: 0,
             phase: Phase::Initiating(None),
             window: Window::default(),
         };

@@ -138,6 +138,11 @@ impl Pair {
         self.pump(side);
     }
 
+    /// The node is told of another configuration, and goes on.
+    pub fn reload(&mut self, side: Side, config: Config) {
+        self.command(side, Command::Reconfigure(Box::new(config)));
+    }
+
     /// Hands a datagram to a node, as if it had come over the link.
     pub fn inject(&mut self, side: Side, packet: Packet) {
         let now = self.clock();

@@ -11,9 +11,9 @@ use rcgen::{
 
 use super::*;
 
-type Ca = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Ca = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Ca {
+pub(super) fn authority(name: &str) -> Ca {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -21,12 +21,12 @@ fn authority(name: &str) -> Ca {
     CertifiedIssuer::self_signed(params, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()).unwrap()
 }
 
-fn trusting(ca: &Ca) -> Authorities {
+pub(super) fn trusting(ca: &Ca) -> Authorities {
     Authorities::new(ca.pem().as_bytes()).unwrap()
 }
 
 /// A certificate for `name`, bent.
-fn credential(ca: &Ca, name: &str, key: &KeyPair, bend: impl Fn(&mut CertificateParams)) -> Credential {
+pub(super) fn credential(ca: &Ca, name: &str, key: &KeyPair, bend: impl Fn(&mut CertificateParams)) -> Credential {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -39,11 +39,11 @@ fn rsa() -> KeyPair {
     KeyPair::from_pem(include_str!("../../testdata/rsa2048.pk8.pem")).unwrap()
 }
 
-fn p256() -> KeyPair {
+pub(super) fn p256() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
-fn side(side: Side, credential: Credential, authorities: Authorities) -> Config {
+pub(super) fn side(side: Side, credential: Credential, authorities: Authorities) -> Config {
     Scenario::certificate(side, credential, authorities).build()
 }
 
