@@ -32,7 +32,7 @@ pub struct Flow {
     pub remote: IpAddr,
     /// Next layer protocol, behind IPv6 extension headers.
     pub protocol: u8,
-    /// Ports, or what stands in for them.
+    /// Ports, or what stands in for them in this protocol.
     pub ports: Ports,
 }
 
@@ -115,6 +115,12 @@ impl Flow {
             None => Ports::Opaque,
         };
         Ok(Self { direction, local, remote, protocol, ports })
+    }
+
+    /// Whether `ports` are of a kind that `protocol` can have, as in every flow read from a packet.
+    #[inline]
+    pub(crate) fn is_consistent(&self) -> bool {
+        !(protocol::has_ports(self.protocol) && matches!(self.ports, Ports::Icmp { .. } | Ports::Mobility { .. }))
     }
 
     /// The flow's own selectors, ours and the peer's: what an initiator puts first into TSi and TSr, so that the
@@ -211,9 +217,9 @@ fn ipv6(packet: &[u8]) -> Result<Headers<'_>, FlowError> {
 }
 
 fn ports(protocol: u8, upper: &[u8], direction: Direction) -> Result<Ports, FlowError> {
-    use protocol::{DCCP, ICMP, ICMPV6, MOBILITY, SCTP, TCP, UDP, UDP_LITE};
+    use protocol::{ICMP, ICMPV6, MOBILITY};
     Ok(match protocol {
-        TCP | UDP | DCCP | SCTP | UDP_LITE => {
+        _ if protocol::has_ports(protocol) => {
             let (source, destination) = (word(upper, 0)?, word(upper, 2)?);
             match direction {
                 Direction::Outbound => Ports::Pair { local: source, remote: destination },

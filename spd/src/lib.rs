@@ -8,6 +8,7 @@
 //! | [`flow`](Flow) | what of a packet a policy looks at | RFC 4301 §4.4.1.1 |
 //! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
 //! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
+//! | `index` | the same look-up without asking all policies | RFC 4301 §4.4.1 |
 //! | [`terms`](Terms) | mode, level, and what happens without an SA | RFC 4301 §3.2, §4.4.1.2 |
 //! | [`cache`](FlowCache) | what was decided for the flows seen last | RFC 4301 §4.4.1 |
 //! | [`pfp`](Pfp) | selectors that an SA takes from its first packet | RFC 4301 §4.4.1.2, §4.4.2.2 |
@@ -19,6 +20,7 @@ mod cache;
 mod flow;
 pub mod fuzz;
 pub mod hash;
+mod index;
 mod pfp;
 mod policy;
 mod ports;

@@ -4,6 +4,7 @@ pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const DCCP: u8 = 33;
+pub(crate) const FRAGMENT: u8 = 44;
 pub(crate) const ICMPV6: u8 = 58;
 pub(crate) const SCTP: u8 = 132;
 pub(crate) const MOBILITY: u8 = 135;
@@ -41,4 +42,17 @@ pub(crate) fn from_name(text: &str) -> Option<u8> {
 /// Whether the range of a selector carries type and code instead of ports.
 pub(crate) fn is_icmp(protocol: u8) -> bool {
     matches!(protocol, ICMP | ICMPV6)
+}
+
+/// Whether packets of this protocol have a source and a destination port.
+#[inline]
+pub(crate) fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE)
+}
+
+/// Whether this is an IPv6 header in front of the next layer's (RFC 4301 §4.4.1.1): hop-by-hop options, routing,
+/// fragment, destination options. ESP and AH are next layer protocols here.
+#[inline]
+pub(crate) fn is_extension_header(protocol: u8) -> bool {
+    matches!(protocol, 0 | 43 | FRAGMENT | 60)
 }

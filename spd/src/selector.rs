@@ -25,6 +25,23 @@ impl Selector {
             && self.remote.iter().any(|ts| matches(ts, flow.remote, flow.protocol, remote))
     }
 
+    /// Whether a packet of these addresses and this protocol is selected with some ports. Those of `flow` don't count.
+    pub(crate) fn may_contain(&self, flow: &Flow) -> bool {
+        let side = |side: &[TrafficSelector], address| {
+            side.iter().any(|ts| matches(ts, address, flow.protocol, Seen::Undecided))
+        };
+        side(&self.local, flow.local) && side(&self.remote, flow.remote)
+    }
+
+    /// Whether a packet of these addresses and this protocol is selected whatever its ports. `false` may be wrong if
+    /// several ranges make up all ports.
+    pub(crate) fn contains_all_ports(&self, flow: &Flow) -> bool {
+        let side = |side: &[TrafficSelector], address| {
+            side.iter().any(|ts| ts.ports.is_any() && matches(ts, address, flow.protocol, Seen::Undecided))
+        };
+        side(&self.local, flow.local) && side(&self.remote, flow.remote)
+    }
+
     /// What both have in common; `None` if that leaves a side empty. Each side is intersected for itself, as its TS
     /// payload is: entries for ICMP types that have none in common are no match, even if the other direction has.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
