@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cygnet::config;
 use cygnet::handle::{Handle, Notice, Status};
-use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, Received, Wire};
+use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::runtime::{Gateway, Parts, RunError};
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet_ike::{ChildId, Command};
@@ -242,7 +242,8 @@ impl Tun for Removed {
 }
 
 /// A network that makes its reader panic.
-struct Trap;
+#[derive(Default)]
+struct Trap(PathMtus);
 
 impl Net for Trap {
     fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
@@ -250,6 +251,9 @@ impl Net for Trap {
     }
     fn send(&self, _: &Outgoing<'_>) -> io::Result<()> {
         Ok(())
+    }
+    fn path_mtus(&self) -> &PathMtus {
+        &self.0
     }
     fn max_segments(&self, _: Channel) -> usize {
         1
@@ -263,7 +267,7 @@ async fn a_gateway_whose_worker_ends_says_so_and_can_be_stopped() {
     let tun = Arc::new(MemoryTun::new("memory"));
     for (mut gateway, worker, cause) in [
         (gateway(&configuration(1, ""), net, Arc::new(Removed)), "cygnet-out-0", "bad state"),
-        (gateway(&configuration(1, ""), Arc::new(Trap), tun), "cygnet-in-0", "panicked"),
+        (gateway(&configuration(1, ""), Arc::new(Trap::default()), tun), "cygnet-in-0", "panicked"),
     ] {
         let mut notices = gateway.handle().events();
         let error = timeout(PATIENCE, gateway.stopped()).await.expect("in time").expect_err("it can't go on");
@@ -300,6 +304,9 @@ impl Net for BehindNat {
     }
     fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
         self.outside.send(outgoing)
+    }
+    fn path_mtus(&self) -> &PathMtus {
+        self.outside.path_mtus()
     }
     fn max_segments(&self, channel: Channel) -> usize {
         self.outside.max_segments(channel)

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::frames::Frames;
-use super::{Buffers, Channel, Net, Outgoing, Received};
+use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
 
 /// Frames a gateway may leave unread before the wire drops.
 const QUEUE: usize = 1024;
@@ -22,23 +24,33 @@ struct Tag {
     traffic_class: u8,
 }
 
+/// What the hosts take for the MTU of their link, octets.
+const LINK: u16 = 1500;
+
 /// Joins any number of [`MemoryNet`]s; delivers by destination address, in order, without loss until a queue is full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wire {
     hosts: Mutex<HashMap<IpAddr, Arc<Frames<Tag>>>>,
+    /// Largest packet, IP header included, octets.
+    mtu: AtomicU16,
 }
 
 impl Wire {
-    /// A wire with nobody on it.
+    /// A wire with nobody on it, for packets of any size.
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Arc::new(Self { hosts: Mutex::default(), mtu: AtomicU16::new(u16::MAX) })
+    }
+
+    /// From now on, larger packets that may not be fragmented are lost, and their sender is told so as by ICMP.
+    pub fn set_mtu(&self, octets: u16) {
+        self.mtu.store(octets, Ordering::Relaxed);
     }
 
     /// A host with this address and these IKE and NAT traversal ports.
     pub fn host(self: &Arc<Self>, address: IpAddr, ike_port: u16, nat_port: u16) -> MemoryNet {
         let inbox = Arc::new(Frames::new(QUEUE, FRAME));
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(address, Arc::clone(&inbox));
-        MemoryNet { wire: Arc::clone(self), inbox, address, ike_port, nat_port }
+        MemoryNet { wire: Arc::clone(self), inbox, address, ike_port, nat_port, path_mtus: PathMtus::new(Some(LINK)) }
     }
 }
 
@@ -50,6 +62,7 @@ pub struct MemoryNet {
     address: IpAddr,
     ike_port: u16,
     nat_port: u16,
+    path_mtus: PathMtus,
 }
 
 impl MemoryNet {
@@ -97,10 +110,19 @@ impl Net for MemoryNet {
             remote: SocketAddr::new(self.address, self.port(outgoing.channel)),
             traffic_class: outgoing.traffic_class,
         };
+        let mtu = self.wire.mtu.load(Ordering::Relaxed);
         for frame in outgoing.contents.chunks(outgoing.segment.max(1)) {
-            inbox.push(frame, tag);
+            if outgoing.df && headers(outgoing) + frame.len() > usize::from(mtu) {
+                self.path_mtus.too_big(outgoing.remote.ip(), mtu.into(), Instant::now());
+            } else {
+                inbox.push(frame, tag);
+            }
         }
         Ok(())
+    }
+
+    fn path_mtus(&self) -> &PathMtus {
+        &self.path_mtus
     }
 
     fn max_segments(&self, _: Channel) -> usize {
@@ -112,9 +134,42 @@ impl Net for MemoryNet {
     }
 }
 
+/// Octets of the outer headers before the contents.
+fn headers(outgoing: &Outgoing<'_>) -> usize {
+    let udp = match outgoing.channel {
+        Channel::Ike | Channel::NatT => 8,
+        Channel::RawEsp => 0,
+        Channel::Clear => return 0,
+    };
+    udp + if outgoing.remote.is_ipv4() { 20 } else { 40 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wire_tells_who_sends_too_much() {
+        let wire = Wire::new();
+        let (a, b) = (wire.host([192, 0, 2, 1].into(), 500, 4500), wire.host([192, 0, 2, 2].into(), 500, 4500));
+        let remote = SocketAddr::from(([192, 0, 2, 2], 4500));
+        let path = (IpAddr::from([192, 0, 2, 1]), remote.ip());
+        a.path_mtus().watch(path);
+        assert_eq!(a.path_mtus().get(path), Some(LINK));
+        wire.set_mtu(1400);
+        let send = |len: usize, df| {
+            let contents = &vec![0; len];
+            let local = SocketAddr::new(path.0, 4500);
+            let (segment, channel, traffic_class) = (len, Channel::NatT, 0);
+            a.send(&Outgoing { contents, segment, channel, local, remote, traffic_class, df }).expect("b is there");
+            b.inbox.pop(|bytes, _| bytes.len())
+        };
+        assert_eq!(send(1373, false), Some(1373));
+        assert_eq!(a.path_mtus().get(path), Some(LINK));
+        assert_eq!(send(1373, true), None);
+        assert_eq!(a.path_mtus().get(path), Some(1400));
+        assert_eq!(send(1372, true), Some(1372));
+    }
 
     #[test]
     fn delivers_segments_with_both_addresses() {

@@ -2,10 +2,11 @@
 //!
 //! [`Net`] is what the rest of the daemon sees. [`sockets`] is the real one, [`memory`] its twin for tests, for the
 //! demonstration without privileges, and for embeddings that bring their own transport. Routes, rules and link
-//! settings are in [`routing`].
+//! settings are in [`routing`]; how large a packet to a peer may be, in [`path_mtu`].
 
 pub mod frames;
 pub mod memory;
+pub mod path_mtu;
 pub mod routing;
 pub mod sockets;
 pub mod wake;
@@ -14,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use self::memory::{MemoryNet, Wire};
+pub use self::path_mtu::{OuterPath, PathMtus};
 pub use self::sockets::{Listen, Sockets};
 
 /// The way a datagram takes through the outer network.
@@ -76,6 +78,9 @@ pub trait Net: Send + Sync {
     /// # Errors
     /// As the network says: no route, no permission, too big, no room.
     fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()>;
+
+    /// The path MTUs towards the peers.
+    fn path_mtus(&self) -> &PathMtus;
 
     /// How many datagrams one [`Outgoing`] may hold.
     fn max_segments(&self, channel: Channel) -> usize;

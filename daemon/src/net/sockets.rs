@@ -20,7 +20,7 @@ use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSoc
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::wake::{self, Wake};
-use super::{Buffers, Channel, Net, Outgoing, Received};
+use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
 
 /// IP protocol number of ESP.
 const ESP: i32 = 50;
@@ -48,6 +48,7 @@ pub struct Listen {
 #[derive(Debug)]
 pub struct Sockets {
     sockets: Vec<OuterSocket>,
+    path_mtus: PathMtus,
     wake: Wake,
 }
 
@@ -91,7 +92,7 @@ impl Sockets {
             let text = format!("{} outer sockets, at most {} are possible", sockets.len(), wake::MAX_WAIT);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        Ok(Self { sockets, wake: Wake::new()? })
+        Ok(Self { sockets, path_mtus: PathMtus::new(None), wake: Wake::new()? })
     }
 
     /// The socket to send from: bound to the very address, else to any of the family.
@@ -247,6 +248,10 @@ impl Net for Sockets {
             result = result.and(socket.send(outgoing, contents, None));
         }
         result
+    }
+
+    fn path_mtus(&self) -> &PathMtus {
+        &self.path_mtus
     }
 
     fn max_segments(&self, channel: Channel) -> usize {
