@@ -1,6 +1,9 @@
 //! Bodies of fuzz targets: laws that hold for any octets. `cargo test` replays the corpus.
 
+use std::time::Instant;
+
 use crate::flow::{Direction, Flow};
+use crate::reassembly::{Progress, Reassembler, TIME_OUT};
 use crate::selector::Selector;
 
 /// Whatever the octets, [`Flow::parse`] gives a flow or an error, and the flow is the same one seen from both sides.
@@ -18,12 +21,63 @@ pub fn flow(data: &[u8]) {
     }
 }
 
+/// Whatever arrives, in whatever order, a [`Reassembler`] gives packets whose length is the one they claim and that are
+/// no fragments themselves, and counts each packet once.
+///
+/// `data` is a list of fragments: an octet for the length, then as many octets. Their addresses and identification
+/// are overwritten, so that they often belong together.
+///
+/// # Panics
+/// If a law is broken.
+pub fn reassembly(mut data: &[u8]) {
+    let (mut reassembler, mut whole, mut now) = (Reassembler::new(), Vec::new(), Instant::now());
+    let (mut completed, mut dropped) = (0, 0);
+    while let Some((len, rest)) = data.split_first() {
+        let (fragment, rest) = rest.split_at(rest.len().min(usize::from(*len)));
+        data = rest;
+        let mut fragment = fragment.to_vec();
+        match fragment.first().map(|first| first >> 4) {
+            Some(4) if fragment.len() >= 20 => {
+                fragment[5] &= 1;
+                fragment[12..20].fill(1);
+            }
+            Some(6) if fragment.len() >= 40 => fragment[8..40].fill(1),
+            _ => {}
+        }
+        match reassembler.push(&fragment, now, &mut whole) {
+            Progress::Whole => {
+                completed += 1;
+                let ipv4 = whole[0] >> 4 == 4;
+                let claimed = usize::from(if ipv4 {
+                    u16::from_be_bytes([whole[2], whole[3]])
+                } else {
+                    u16::from_be_bytes([whole[4], whole[5]]) + 40
+                });
+                assert_eq!(claimed, whole.len());
+                assert_eq!(Flow::of_fragment(&whole, Direction::Inbound), None);
+            }
+            Progress::Dropped(_) => dropped += 1,
+            Progress::Kept => assert!(whole.is_empty()),
+        }
+        now += TIME_OUT / 64;
+    }
+    let counters = reassembler.counters();
+    assert_eq!(counters.completed, completed);
+    assert!(counters.overlapping + counters.too_large + counters.malformed <= dropped);
+}
+
 #[cfg(test)]
 mod tests {
+    fn replay(corpus: &str, body: fn(&[u8])) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
+        let files = std::fs::read_dir(folder).unwrap();
+        let replayed = files.map(|entry| body(&std::fs::read(entry.unwrap().path()).unwrap())).count();
+        assert!(replayed > 0, "the corpus {corpus} is empty");
+    }
+
     #[test]
     fn the_corpus_holds() {
-        let corpus = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/flow")).unwrap();
-        let replayed = corpus.map(|entry| super::flow(&std::fs::read(entry.unwrap().path()).unwrap())).count();
-        assert!(replayed > 0, "the corpus is empty");
+        replay("flow", super::flow);
+        replay("reassembly", super::reassembly);
     }
 }

@@ -9,6 +9,7 @@
 //! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
 //! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
 //! | `index` | the same look-up without asking all policies | RFC 4301 §4.4.1 |
+//! | [`reassembly`] | packets from fragments, where ports decide | RFC 4301 §7, RFC 8200 §4.5 |
 //! | [`terms`](Terms) | mode, level, and what happens without an SA | RFC 4301 §3.2, §4.4.1.2 |
 //! | [`cache`](FlowCache) | what was decided for the flows seen last | RFC 4301 §4.4.1 |
 //! | [`pfp`](Pfp) | selectors that an SA takes from its first packet | RFC 4301 §4.4.1.2, §4.4.2.2 |
@@ -18,6 +19,7 @@
 
 mod cache;
 mod flow;
+mod fragment;
 pub mod fuzz;
 pub mod hash;
 mod index;
@@ -26,6 +28,7 @@ mod policy;
 mod ports;
 mod protocol;
 mod range;
+pub mod reassembly;
 mod selector;
 mod terms;
 mod traffic_selector;

@@ -88,7 +88,7 @@ impl Policies {
     /// may select it asks for ports, which all fragments but the first lack; takes them for its SA
     /// ([`Pfp`](crate::Pfp)); or protects in transport mode, which wraps whole packets only (RFC 4303 §3.3.4).
     ///
-    /// The answer is the same for all fragments of a packet if `fragment` is `Flow::of_fragment`'s, which says of
+    /// The answer is the same for all fragments of a packet if `fragment` is [`Flow::of_fragment`]'s, which says of
     /// the first one no more than of the others. For a whole packet the question has no meaning.
     pub fn needs_whole(&self, fragment: &Flow) -> bool {
         if fragment.remote.is_ipv6() && protocol::is_extension_header(fragment.protocol) {
