@@ -10,9 +10,9 @@ use cygnet_ike::crypto::registry::keywords;
 use cygnet_ike::identity::{IdPattern, Identity};
 use cygnet_ike::message::numbers::TransformType;
 use cygnet_ike::proposal::{Proposal, ProposalError, Protocol};
-use cygnet_spd::{AddrRange, Policy};
+use cygnet_spd::AddrRange;
 
-use super::child::{self, Ends};
+use super::child::{self, Ends, Prioritized};
 use super::credentials::{Credentials, Found};
 use super::gateway::retransmit;
 use super::problem::nearest;
@@ -26,7 +26,11 @@ const REKEY_TIME: Duration = Duration::from_secs(4 * 3600);
 const FRAGMENT_SIZE: usize = 1240;
 
 /// Reads `[connections]`; the SPD entries of the children go to `protect`.
-pub(super) fn read(root: &Section<'_>, credentials: &Credentials, protect: &mut Vec<Policy>) -> Vec<Arc<Connection>> {
+pub(super) fn read(
+    root: &Section<'_>,
+    credentials: &Credentials,
+    protect: &mut Vec<Prioritized>,
+) -> Vec<Arc<Connection>> {
     let mut connections: Vec<Arc<Connection>> = Vec::new();
     for (name, section) in root.sections("connections", "connection") {
         if let Some(connection) = connection(&name, &section, credentials, protect) {
@@ -42,7 +46,7 @@ fn connection(
     name: &Text<'_>,
     section: &Section<'_>,
     credentials: &Credentials,
-    protect: &mut Vec<Policy>,
+    protect: &mut Vec<Prioritized>,
 ) -> Option<Connection> {
     let address = |text: &str| text.parse().map_err(|_| "not an IP address".to_owned());
     let local_addrs = section.parse_list("local_addrs", "\"192.0.2.1\"", address).unwrap_or_default();
@@ -53,15 +57,7 @@ fn connection(
     let remote_addrs = section.parse_list("remote_addrs", "\"192.0.2.2\", \"198.51.100.0/24\"", range);
     let remote_addrs: Vec<AddrRange> = remote_addrs.unwrap_or_default().concat();
     let proposals = proposals(section, "proposals", Protocol::Ike).unwrap_or_else(|| Proposal::defaults(Protocol::Ike));
-    let remote_host = match &remote_addrs[..] {
-        [range] if range.is_host() => Some(range.start()),
-        _ => None,
-    };
-    let local_host = match local_addrs[..] {
-        [address] => Some(address),
-        _ => None,
-    };
-    let ends = Ends { local: local_host, remote: remote_host };
+    let ends = Ends { local: &local_addrs, remote: &remote_addrs };
     let (local, peer) = authentication(section, ends, credentials);
 
     let rekey_time = section.duration("rekey_time").unwrap_or(Some(REKEY_TIME));
@@ -111,7 +107,11 @@ enum Method {
 const METHODS: [(&str, Method); 2] = [("psk", Method::Psk), ("cert", Method::Certificate)];
 
 /// `local = { id, auth, cert, key }` and `remote = { id, auth, authorities }`.
-fn authentication(connection: &Section<'_>, ends: Ends, credentials: &Credentials) -> (Option<Local>, Option<Peer>) {
+fn authentication(
+    connection: &Section<'_>,
+    ends: Ends<'_>,
+    credentials: &Credentials,
+) -> (Option<Local>, Option<Peer>) {
     let of = |side: &str| format!("`{side}` of {}", connection.title);
     let ours = connection.section("local", of("local"));
     let theirs = connection.section("remote", of("remote"));
@@ -122,8 +122,9 @@ fn authentication(connection: &Section<'_>, ends: Ends, credentials: &Credential
     let pattern = |text: &str| text.parse::<IdPattern>().map_err(|error| error.to_string());
     let local_id = ours.as_ref().and_then(|s| s.parse("id", "\"gw.example\"", identity));
     let remote_id = theirs.as_ref().and_then(|s| s.parse("id", "\"peer.example\"", pattern));
-    let remote_id =
-        remote_id.or(ends.remote.map(|address| IdPattern::Exact(Identity::Ip(address)))).unwrap_or(IdPattern::Any);
+    let remote_id = remote_id
+        .or(ends.remote_host().map(|address| IdPattern::Exact(Identity::Ip(address))))
+        .unwrap_or(IdPattern::Any);
     let local_method = ours.as_ref().and_then(|s| s.word("auth", &METHODS));
     let certificate_given = ours.as_ref().is_some_and(|s| s.has("cert"));
     let local_method = local_method.unwrap_or(if certificate_given { Method::Certificate } else { Method::Psk });
@@ -134,7 +135,7 @@ fn authentication(connection: &Section<'_>, ends: Ends, credentials: &Credential
     let credential = ours.as_ref().and_then(|section| credential(section, local_method));
     let local_id = local_id.or_else(|| match local_method {
         Method::Certificate => credential.as_ref().and_then(|credential| credential.subject().cloned()),
-        Method::Psk => ends.local.map(Identity::Ip),
+        Method::Psk => ends.local_host().map(Identity::Ip),
     });
     let id_missing = local_id.is_none() && !ours.as_ref().is_some_and(|s| s.has("id") || s.has("cert"));
     if id_missing {

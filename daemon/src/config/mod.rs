@@ -14,6 +14,7 @@
 //! | `gateway` | `[gateway]`: sockets, TUN, control socket, retransmission |
 //! | `connection` | `[connections.NAME]`: the peers and how both sides authenticate |
 //! | `child` | `[connections.NAME.children.NAME]`: what is protected, and the SPD entry for it |
+//! | `terms` | mode, level, what happens without an SA, headers |
 //! | `credentials` | `[secrets.NAME]`, `[authorities.NAME]` |
 //! | `policy` | `[policies.NAME]`: traffic that passes or is dropped |
 //! | `reader` | one key at a time, from the spanned tree |
@@ -31,6 +32,7 @@ mod gateway;
 mod policy;
 mod problem;
 mod reader;
+mod terms;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -3,23 +3,23 @@
 
 use cygnet_spd::{Action, Policies, Policy, Selector, Terms, TrafficSelector};
 
-use super::child::selectors;
+use super::child::{Prioritized, selectors};
 use super::reader::Section;
 
-/// Priority of the policies of children: smaller numbers come before them, as exceptions; larger ones after.
-const PROTECT_PRIORITY: u64 = 1000;
+/// `pass` is what libreswan and strongSwan call it.
+const ACTIONS: [(&str, Action); 3] =
+    [("bypass", Action::Bypass), ("pass", Action::Bypass), ("discard", Action::Discard)];
 
-/// Reads the table and puts the policies of the children, `protect`, between its entries.
-pub(super) fn read(root: &Section<'_>, protect: Vec<Policy>) -> Policies {
-    let mut entries: Vec<(u64, Policy)> = protect.into_iter().map(|policy| (PROTECT_PRIORITY, policy)).collect();
+/// Reads the table and puts the policies of the children, `entries`, between its own.
+pub(super) fn read(root: &Section<'_>, mut entries: Vec<Prioritized>) -> Policies {
     for (name, section) in root.sections("policies", "policy") {
-        let action = section.word("action", &[("bypass", Action::Bypass), ("discard", Action::Discard)]);
+        let action = section.word("action", &ACTIONS);
         if action.is_none() && !section.has("action") {
             section.mistake("action", "no action", "what shall happen?", "action = \"bypass\" or \"discard\"");
         }
         let any = || ["0.0.0.0/0", "::/0"].map(|all| all.parse::<TrafficSelector>().expect("a literal")).to_vec();
-        let local = selectors(&section, "local_ts", None).unwrap_or_else(any);
-        let remote = selectors(&section, "remote_ts", None).unwrap_or_else(any);
+        let local = selectors(&section, "local_ts", &[]).unwrap_or_else(any);
+        let remote = selectors(&section, "remote_ts", &[]).unwrap_or_else(any);
         let priority = section.integer("priority", 0..=1_000_000).unwrap_or(100);
         let selector = Selector { local, remote };
         let policy = Policy {

@@ -88,6 +88,16 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether `key` is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
+    /// Whether `key` is a whole number.
+    pub(super) fn is_integer(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_integer())
+    }
+
     fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str, example: &str) {
         let message = format!("`{key}` in {} must be {wanted}", self.title);
         let label = format!("this is {}", article(value.get_ref().type_str()));

@@ -10,6 +10,8 @@ use cygnet_spd::Action;
 
 use super::*;
 
+mod terms;
+
 /// Five lines make a tunnel.
 const TUNNEL: &str = r#"[connections.site-b]
 local_addrs = "192.0.2.1"

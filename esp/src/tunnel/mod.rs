@@ -46,7 +46,20 @@ pub enum DfRule {
     Clear,
 }
 
-/// How an SA fills in outer headers.
+/// The largest segment that TCP connections through an SA announce (RFC 9293 §3.7.1): what does not depend on ICMP
+/// errors reaching the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MssRule {
+    /// As announced.
+    #[default]
+    Keep,
+    /// At most what fits into the SA's inner MTU.
+    Path,
+    /// At most this, octets.
+    AtMost(u16),
+}
+
+/// How an SA treats headers: the outer ones, and the announced size of segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Outer DSCP.
@@ -57,11 +70,19 @@ pub struct Rules {
     pub df: DfRule,
     /// Outer TTL or hop limit: independent of the inner one, so that the tunnel is one hop.
     pub ttl: u8,
+    /// TCP's maximum segment size, both directions.
+    pub mss: MssRule,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { dscp: DscpRule::default(), ecn: EcnMode::default(), df: DfRule::default(), ttl: 64 }
+        Self {
+            dscp: DscpRule::default(),
+            ecn: EcnMode::default(),
+            df: DfRule::default(),
+            ttl: 64,
+            mss: MssRule::default(),
+        }
     }
 }
 
