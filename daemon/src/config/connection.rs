@@ -12,11 +12,12 @@ use cygnet_ike::message::numbers::TransformType;
 use cygnet_ike::proposal::{Proposal, ProposalError, Protocol};
 use cygnet_spd::AddrRange;
 
-use super::child::{self, Ends, Prioritized};
+use super::child::{self, Prioritized};
 use super::credentials::{Credentials, Found};
 use super::gateway::retransmit;
 use super::problem::nearest;
 use super::reader::{Section, Text};
+use super::selectors::Ends;
 
 /// Soft lifetime of an IKE SA where none is configured.
 const REKEY_TIME: Duration = Duration::from_secs(4 * 3600);

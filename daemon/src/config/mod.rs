@@ -14,6 +14,7 @@
 //! | `gateway` | `[gateway]`: sockets, TUN, control socket, retransmission |
 //! | `connection` | `[connections.NAME]`: the peers and how both sides authenticate |
 //! | `child` | `[connections.NAME.children.NAME]`: what is protected, and the SPD entry for it |
+//! | `selectors` | which traffic; what `dynamic` stands for |
 //! | `terms` | mode, level, what happens without an SA, headers |
 //! | `credentials` | `[secrets.NAME]`, `[authorities.NAME]` |
 //! | `policy` | `[policies.NAME]`: traffic that passes or is dropped |
@@ -32,6 +33,7 @@ mod gateway;
 mod policy;
 mod problem;
 mod reader;
+mod selectors;
 mod terms;
 
 use std::os::unix::fs::MetadataExt;

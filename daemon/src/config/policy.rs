@@ -3,8 +3,9 @@
 
 use cygnet_spd::{Action, Policies, Policy, Selector, Terms, TrafficSelector};
 
-use super::child::{Prioritized, selectors};
+use super::child::Prioritized;
 use super::reader::Section;
+use super::selectors::selectors;
 
 /// `pass` is what libreswan and strongSwan call it.
 const ACTIONS: [(&str, Action); 3] =

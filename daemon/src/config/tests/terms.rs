@@ -46,6 +46,8 @@ fn without_an_address_of_ours_transport_mode_means_any_of_that_family() {
     let child = &config.ike.connections[0].children[0];
     assert_eq!(shown_list(&child.local_ts), ["0.0.0.0/0", "::/0"]);
     assert_eq!(shown_list(&child.remote_ts), ["10.1.1.0/24", "2001:db8::/64"]);
+    let report = refused(&MESH.replace("\"10.1.1.0/24\"", "\"2001:db8::/64\""));
+    assert_shows(&report, &["nothing to protect", "of another address family"]);
 }
 
 #[test]
@@ -133,6 +135,8 @@ fn selectors_from_the_packet() {
     assert_shows(&refused(&text.replace("protocol", "port")), &["`port` can't be used", "\"local_port\""]);
     let at_start = tunnel().replace("{ local_ts", "{ start_action = \"start\", pfp = \"protocol\", local_ts");
     assert_shows(&refused(&at_start), &["takes selectors from a packet"]);
+    let hidden = text.replace("level", "remote_ts = \"dynamic[tcp/opaque]\", level");
+    assert_shows(&refused(&hidden), &["a port that can't be seen", "RFC 4301 §4.4.2.2"]);
 }
 
 #[test]
