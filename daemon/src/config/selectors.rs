@@ -49,6 +49,8 @@ pub(super) fn side(
     hosts: &[AddrRange],
 ) -> Vec<TrafficSelector> {
     let given = section.has(key);
+    // Nobody means every host of the world by leaving a key out.
+    let everybody = key == "remote_ts" && hosts.iter().any(|range| ANYWHERE.contains(range));
     let selectors = match mode {
         Mode::Tunnel => selectors(section, key, hosts),
         Mode::Transport => host_selectors(section, key, addrs, hosts),
@@ -56,9 +58,7 @@ pub(super) fn side(
     match selectors {
         Some(selectors) => selectors,
         None if given => Vec::new(),
-        None if !hosts.is_empty() && !(key == "remote_ts" && hosts.iter().any(|range| ANYWHERE.contains(range))) => {
-            hosts.iter().copied().map(TrafficSelector::any).collect()
-        }
+        None if !hosts.is_empty() && !everybody => hosts.iter().copied().map(TrafficSelector::any).collect(),
         None => {
             let remedy = match mode {
                 Mode::Tunnel => format!("add {key} = [\"10.0.0.0/24\"], or one address in `{addrs}` of the connection"),
