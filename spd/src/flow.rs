@@ -101,20 +101,12 @@ impl Flow {
     /// See [`FlowError`]. Never panics, whatever the octets.
     #[inline]
     pub fn parse(packet: &[u8], direction: Direction) -> Result<Self, FlowError> {
-        let Headers { source, destination, protocol, upper } = match packet.first().ok_or(FlowError::Empty)? >> 4 {
-            4 => ipv4(packet)?,
-            6 => ipv6(packet)?,
-            _ => return Err(FlowError::Version),
-        };
-        let (local, remote) = match direction {
-            Direction::Outbound => (source, destination),
-            Direction::Inbound => (destination, source),
-        };
-        let ports = match upper {
-            Some(upper) => ports(protocol, upper, direction)?,
+        let headers = Headers::parse::<false>(packet)?;
+        let ports = match headers.upper {
+            Some(upper) => ports(headers.protocol, upper, direction)?,
             None => Ports::Opaque,
         };
-        Ok(Self { direction, local, remote, protocol, ports })
+        Ok(headers.flow(direction, ports))
     }
 
     /// Whether `ports` are of a kind that `protocol` can have, as in every flow read from a packet.
@@ -154,6 +146,33 @@ struct Headers<'a> {
     upper: Option<&'a [u8]>,
 }
 
+impl<'a> Headers<'a> {
+    /// `CUT` is whether the packet may end before its length says, as one within an ICMP error does.
+    #[inline]
+    fn parse<const CUT: bool>(packet: &'a [u8]) -> Result<Self, FlowError> {
+        match packet.first().ok_or(FlowError::Empty)? >> 4 {
+            4 => ipv4::<CUT>(packet),
+            6 => ipv6::<CUT>(packet),
+            _ => Err(FlowError::Version),
+        }
+    }
+
+    #[inline]
+    fn flow(&self, direction: Direction, ports: Ports) -> Flow {
+        let (local, remote) = match direction {
+            Direction::Outbound => (self.source, self.destination),
+            Direction::Inbound => (self.destination, self.source),
+        };
+        Flow { direction, local, remote, protocol: self.protocol, ports }
+    }
+}
+
+/// The first `len` octets, or if it may be `CUT`, those that are there.
+#[inline]
+fn start<const CUT: bool>(packet: &[u8], len: usize) -> Result<&[u8], FlowError> {
+    packet.get(..if CUT { len.min(packet.len()) } else { len }).ok_or(FlowError::Truncated)
+}
+
 /// `N` octets at `at`.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FlowError> {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(FlowError::Truncated)
@@ -168,14 +187,14 @@ fn word(bytes: &[u8], at: usize) -> Result<u16, FlowError> {
 }
 
 /// RFC 791 §3.1.
-fn ipv4(packet: &[u8]) -> Result<Headers<'_>, FlowError> {
+fn ipv4<const CUT: bool>(packet: &[u8]) -> Result<Headers<'_>, FlowError> {
     let header: &[u8; 20] = packet.first_chunk().ok_or(FlowError::Truncated)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
     if header_len < header.len() || total_len < header_len {
         return Err(FlowError::HeaderLength);
     }
-    let upper = packet.get(..total_len).and_then(|p| p.get(header_len..)).ok_or(FlowError::Truncated)?;
+    let upper = start::<CUT>(packet, total_len)?.get(header_len..).ok_or(FlowError::Truncated)?;
     let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
     Ok(Headers {
         source: Ipv4Addr::new(header[12], header[13], header[14], header[15]).into(),
@@ -186,13 +205,13 @@ fn ipv4(packet: &[u8]) -> Result<Headers<'_>, FlowError> {
 }
 
 /// RFC 8200 §3, §4.
-fn ipv6(packet: &[u8]) -> Result<Headers<'_>, FlowError> {
+fn ipv6<const CUT: bool>(packet: &[u8]) -> Result<Headers<'_>, FlowError> {
     const FIXED: usize = 40;
     let payload_len = usize::from(word(packet, 4)?);
     let mut protocol = byte(packet, 6)?;
     let source = Ipv6Addr::from(array::<16>(packet, 8)?).into();
     let destination = Ipv6Addr::from(array::<16>(packet, 24)?).into();
-    let mut upper = packet.get(FIXED..FIXED + payload_len).ok_or(FlowError::Truncated)?;
+    let mut upper = start::<CUT>(packet, FIXED + payload_len)?.get(FIXED..).ok_or(FlowError::Truncated)?;
 
     // The headers to skip are those of RFC 4301 §4.4.1.1. ESP and AH are next layer protocols here.
     for _ in 0..=MAX_EXTENSION_HEADERS {
@@ -235,5 +254,6 @@ fn ports(protocol: u8, upper: &[u8], direction: Direction) -> Result<Ports, Flow
     })
 }
 
+mod icmp_error;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

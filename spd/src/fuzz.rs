@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::flow::{Direction, Flow};
+use crate::flow::{Direction, Flow, Ports};
 use crate::reassembly::{Progress, Reassembler, TIME_OUT};
 use crate::selector::Selector;
 
@@ -66,6 +66,28 @@ pub fn reassembly(mut data: &[u8]) {
     assert!(counters.overlapping + counters.too_large + counters.malformed <= dropped);
 }
 
+/// Whatever the octets, an ICMP error is about a packet that its receiver sent, seen from either side alike.
+///
+/// # Panics
+/// If a law is broken.
+pub fn icmp_error(data: &[u8]) {
+    let arrives = Flow::of_icmp_error(data, Direction::Inbound);
+    let leaves = Flow::of_icmp_error(data, Direction::Outbound);
+    assert_eq!(arrives.map(|f| (f.local, f.remote, f.protocol)), leaves.map(|f| (f.remote, f.local, f.protocol)));
+    for (flow, direction) in [(arrives, Direction::Inbound), (leaves, Direction::Outbound)] {
+        let Some(flow) = flow else { continue };
+        let error = Flow::parse(data, direction).expect("an error is readable itself");
+        assert!(matches!(error.ports, Ports::Icmp { .. }));
+        match direction {
+            Direction::Inbound => assert_eq!(error.local, flow.local),
+            Direction::Outbound => assert_eq!(error.remote, flow.remote),
+        }
+        let (local, remote) = flow.selectors();
+        let own = Selector { local: vec![local], remote: vec![remote] };
+        assert!(own.admits_icmp_error(data, direction));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     fn replay(corpus: &str, body: fn(&[u8])) {
@@ -79,5 +101,6 @@ mod tests {
     fn the_corpus_holds() {
         replay("flow", super::flow);
         replay("reassembly", super::reassembly);
+        replay("icmp_error", super::icmp_error);
     }
 }

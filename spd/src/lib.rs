@@ -6,6 +6,7 @@
 //! | [`ports`](PortRange) | port ranges, ANY and OPAQUE | RFC 7296 §3.13.1 |
 //! | [`traffic_selector`](TrafficSelector) | one side of a selector, as in a TS payload | RFC 7296 §3.13.1 |
 //! | [`flow`](Flow) | what of a packet a policy looks at | RFC 4301 §4.4.1.1 |
+//! | `icmp_error` | whose packet an ICMP error is about | RFC 4301 §6 |
 //! | [`selector`](Selector) | both sides; matching and narrowing | RFC 4301 §4.4.1.2, RFC 7296 §2.9 |
 //! | [`policy`](Policies) | ordered policies and the two look-ups | RFC 4301 §4.4.1, §5.1, §5.2 |
 //! | `index` | the same look-up without asking all policies | RFC 4301 §4.4.1 |

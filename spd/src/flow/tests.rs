@@ -6,7 +6,7 @@ const SRC4: [u8; 4] = [10, 0, 0, 1];
 const DST4: [u8; 4] = [10, 0, 0, 2];
 
 /// An IPv4 packet; `options` are a multiple of four octets, `fragment` is the flags and offset word.
-fn v4(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn v4(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
     let header_len = 20 + options.len();
     let total = u16::try_from(header_len + payload.len()).unwrap();
     let mut p = vec![0x40 | (header_len / 4) as u8, 0];
@@ -22,7 +22,7 @@ fn v4(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An IPv6 packet whose `payload` starts with header `next`.
-fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
     let mut p = vec![0x60, 0, 0, 0];
     p.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
     p.extend([next, 64]);
@@ -33,13 +33,13 @@ fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An extension header with `units` times eight octets beyond the first eight.
-fn extension(next: u8, units: u8) -> Vec<u8> {
+pub(crate) fn extension(next: u8, units: u8) -> Vec<u8> {
     let mut h = vec![0; 8 + usize::from(units) * 8];
     h[..2].copy_from_slice(&[next, units]);
     h
 }
 
-fn fragment(next: u8, offset: u16, more: bool) -> Vec<u8> {
+pub(crate) fn fragment(next: u8, offset: u16, more: bool) -> Vec<u8> {
     let mut h = vec![next, 0];
     h.extend((offset << 3 | u16::from(more)).to_be_bytes());
     h.extend([0, 0, 0, 1]);
