@@ -361,7 +361,7 @@ fn command(signal: Signal) -> Command {
 }
 
 fn traffic(status: &PairStatus) -> Traffic {
-    let PairStatus { pair, inbound, outbound } = status;
+    let PairStatus { pair, inbound, outbound, .. } = status;
     Traffic {
         packets_in: inbound.packets,
         octets_in: inbound.octets,

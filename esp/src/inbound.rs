@@ -76,6 +76,11 @@ impl Inbound {
         self.esn
     }
 
+    /// Size of the anti-replay window, in packets.
+    pub fn window(&self) -> u32 {
+        self.lock().window()
+    }
+
     /// The highest sequence number received and verified, 0 if none is.
     pub fn sequence(&self) -> u64 {
         self.lock().top()

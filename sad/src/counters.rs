@@ -59,8 +59,11 @@ drop_reasons! {
         Padding = "padding",
         /// A dummy packet (RFC 4303 §2.6): not an error.
         Dummy = "dummy",
-        /// The payload is not an IP packet, or not of the version that the next header says.
+        /// The payload is not an IP packet of the version that the next header says, or, in transport mode, nothing that
+        /// an IP header could be put before.
         Payload = "payload",
+        /// Transport mode: a fragment, or an IPv6 extension header that belongs before the ESP header.
+        ExtensionHeader = "extension_header",
         /// The inner packet is outside the SA's selector (RFC 4301 §5.2 step 4).
         Selector = "selector",
         /// The outer header's congestion mark must not be lost, and the inner one can't carry it (RFC 6040 §4.2).
@@ -76,6 +79,12 @@ drop_reasons! {
         Exhausted = "exhausted",
         /// Larger than the path allows, and the sender forbids fragmentation (RFC 4301 §8.2).
         TooBig = "too_big",
+        /// Transport mode: IPv4 options, IPv6 hop-by-hop options or a routing header, which can't be carried.
+        Options = "options",
+        /// Transport mode: a fragment, where only whole packets can be sent (RFC 4303 §3.1.1).
+        Fragment = "fragment",
+        /// Transport mode: headers that can't be read to their end.
+        Malformed = "malformed",
         /// Its buffer has no room for the ESP header and trailer.
         NoRoom = "no_room",
         /// Its TTL or hop limit ends here (RFC 4301 §5.1.2).
@@ -105,6 +114,38 @@ impl From<cygnet_esp::SealError> for OutboundDrop {
             E::Exhausted => Self::Exhausted,
             E::NoRoom => Self::NoRoom,
             E::TooLong => Self::TooBig,
+        }
+    }
+}
+
+impl From<cygnet_esp::transport::EncapsulateError> for OutboundDrop {
+    fn from(error: cygnet_esp::transport::EncapsulateError) -> Self {
+        use cygnet_esp::transport::EncapsulateError as E;
+        match error {
+            E::Malformed => Self::Malformed,
+            E::Fragment => Self::Fragment,
+            E::Options => Self::Options,
+        }
+    }
+}
+
+impl From<cygnet_esp::transport::DecapsulateError> for InboundDrop {
+    fn from(error: cygnet_esp::transport::DecapsulateError) -> Self {
+        use cygnet_esp::transport::DecapsulateError as E;
+        match error {
+            E::Dummy => Self::Dummy,
+            E::ExtensionHeader => Self::ExtensionHeader,
+            E::Malformed | E::UnlikeAddresses | E::NoRoom => Self::Payload,
+        }
+    }
+}
+
+impl From<cygnet_esp::tunnel::DecapsulateError> for InboundDrop {
+    fn from(error: cygnet_esp::tunnel::DecapsulateError) -> Self {
+        use cygnet_esp::tunnel::DecapsulateError as E;
+        match error {
+            E::NotIp | E::Malformed => Self::Payload,
+            E::Ecn => Self::Congestion,
         }
     }
 }

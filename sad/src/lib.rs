@@ -6,6 +6,7 @@
 //! | `tables.rs` | [`Tables`]: the readers' side: SPI → inbound SA, policy and flow → outbound SA |
 //! | `pair.rs` | [`Pair`]: what both directions of a Child SA share: selector, path |
 //! | `state.rs` | active, expired, and what was told of it |
+//! | `generation.rs` | when cached look-ups are out of date |
 //! | `lifetime.rs` | soft and hard limits, and what a batch of traffic set off |
 //! | `counters.rs` | traffic and drops per SA |
 //! | `sharded.rs`, `prefix.rs` | the persistent map below the tables, and its keys |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod generation;
 mod lifetime;
 mod pair;
 mod prefix;
@@ -33,6 +35,7 @@ pub use counters::{InboundDrop, OutboundDrop, Traffic};
 pub use lifetime::{Lifetime, Limit, Limits, Usage};
 pub use pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
 pub use sad::{Activation, Edit, Expiry, InstallError, NewPair, Sad};
+pub use state::Standing;
 pub use tables::{InboundSa, OutboundSa, Snapshot, Tables};
 
 #[cfg(test)]

@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use cygnet_esp::Spi;
 use cygnet_esp::tunnel::Rules;
+use cygnet_esp::{Encr, Spi};
 use cygnet_spd::{Mode, PolicyId, Selector};
 
 use crate::counters::{Counters, DropReason, InboundDrop, OutboundDrop, Traffic};
-use crate::lifetime::{Lifetime, Usage};
-use crate::state::State;
+use crate::generation::Generation;
+use crate::lifetime::{Lifetime, Limit, Usage};
+use crate::state::{Standing, State};
+use crate::tables::{InboundSa, OutboundSa};
 
 /// Names a pair of SAs; chosen by whoever installs it, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,12 +63,20 @@ pub struct Pair {
     pub(crate) origin: Origin,
     pub(crate) inbound_spi: Spi,
     pub(crate) outbound_spi: Spi,
+    pub(crate) encr: &'static Encr,
+    pub(crate) esn: bool,
+    pub(crate) replay_window: u32,
     pub(crate) lifetime: Lifetime,
     pub(crate) installed: Instant,
     /// Position in the order of installation: of several pairs that fit a flow, the highest is used.
     pub(crate) order: u64,
     pub(crate) path: ArcSwap<Path>,
+    /// Octets; 0 is unknown.
+    pub(crate) inner_mtu: AtomicU32,
     pub(crate) state: State,
+    pub(crate) generation: Arc<Generation>,
+    /// The two halves, for their sequence numbers. Weak: their keys go with the tables.
+    pub(crate) halves: OnceLock<(Weak<InboundSa>, Weak<OutboundSa>)>,
     pub(crate) inbound: Counters<{ InboundDrop::COUNT }>,
     pub(crate) outbound: Counters<{ OutboundDrop::COUNT }>,
 }
@@ -119,6 +130,26 @@ impl Pair {
         self.outbound_spi
     }
 
+    /// The algorithm, the same in both directions.
+    pub fn encr(&self) -> &'static Encr {
+        self.encr
+    }
+
+    /// Whether sequence numbers have 64 bits (RFC 4303 §2.2.1).
+    pub fn esn(&self) -> bool {
+        self.esn
+    }
+
+    /// Size of the anti-replay window, in packets; 0 if there is none (RFC 4303 §3.4.3).
+    pub fn replay_window(&self) -> u32 {
+        self.replay_window
+    }
+
+    /// Position in the order of installation, from 1: of several pairs that fit a flow, the highest is used.
+    pub fn order(&self) -> u64 {
+        self.order
+    }
+
     /// Its limits.
     pub fn lifetime(&self) -> &Lifetime {
         &self.lifetime
@@ -130,6 +161,20 @@ impl Pair {
         **self.path.load()
     }
 
+    /// The longest inner packet, IP header included, whose outer packet fits the path (RFC 4301 §8.2), in octets. `None`
+    /// is unknown, and no limit.
+    #[inline]
+    pub fn inner_mtu(&self) -> Option<usize> {
+        Some(self.inner_mtu.load(Ordering::Relaxed)).filter(|&mtu| mtu != 0).map(|mtu| mtu as usize)
+    }
+
+    /// Sets what [`inner_mtu`](Self::inner_mtu) returns from now on: when the path's MTU becomes known or changes, and
+    /// when the path does. No cached look-up is affected.
+    pub fn set_inner_mtu(&self, mtu: Option<usize>) {
+        let mtu = mtu.map_or(0, |mtu| u32::try_from(mtu).unwrap_or(u32::MAX).max(1));
+        self.inner_mtu.store(mtu, Ordering::Relaxed);
+    }
+
     /// When it was installed.
     pub fn installed(&self) -> Instant {
         self.installed
@@ -139,6 +184,11 @@ impl Pair {
     #[inline]
     pub fn is_active(&self) -> bool {
         self.state.is_active()
+    }
+
+    /// Where it is in its life.
+    pub fn standing(&self) -> Standing {
+        self.state.standing()
     }
 
     /// Whether a hard limit was reached.
@@ -154,11 +204,50 @@ impl Pair {
 
     /// Everything that is known of the pair at this moment.
     pub fn status(self: &Arc<Self>) -> PairStatus {
+        let (inbound, outbound) = match self.halves.get() {
+            Some((inbound, outbound)) => (inbound.upgrade(), outbound.upgrade()),
+            None => (None, None),
+        };
         PairStatus {
             inbound: self.inbound.traffic(self.installed),
             outbound: self.outbound.traffic(self.installed),
+            inbound_sequence: inbound.map_or(0, |sa| sa.esp.sequence()),
+            outbound_sequence: outbound.map_or(0, |sa| sa.esp.sequence()),
+            standing: self.standing(),
             pair: self.clone(),
         }
+    }
+
+    /// Lets the outbound half be used, on command.
+    pub(crate) fn activate(&self) {
+        self.state.activate();
+        self.generation.advance();
+    }
+
+    /// Ends the use of the outbound half.
+    pub(crate) fn retire_outbound(&self) {
+        self.state.retire();
+        self.generation.advance();
+    }
+
+    /// Traffic on the inbound half; whether the caller is the one to tell.
+    #[inline]
+    pub(crate) fn used(&self) -> bool {
+        let first = self.state.used();
+        if first {
+            self.generation.advance();
+        }
+        first
+    }
+
+    /// A limit was reached; whether the caller is the one to tell.
+    #[inline]
+    pub(crate) fn reached(&self, limit: Limit) -> bool {
+        let first = self.state.reached(limit);
+        if first && limit == Limit::Hard {
+            self.generation.advance();
+        }
+        first
     }
 
     /// Packets dropped by the inbound half.
@@ -179,8 +268,7 @@ impl fmt::Debug for Pair {
             .field("policy", &self.policy)
             .field("inbound", &self.inbound_spi)
             .field("outbound", &self.outbound_spi)
-            .field("active", &self.is_active())
-            .field("expired", &self.is_expired())
+            .field("standing", &self.standing())
             .finish_non_exhaustive()
     }
 }
@@ -194,4 +282,10 @@ pub struct PairStatus {
     pub inbound: Traffic,
     /// What was sent.
     pub outbound: Traffic,
+    /// The highest sequence number received and verified; 0 if none is, or once the SA is gone.
+    pub inbound_sequence: u64,
+    /// The last sequence number used; 0 if none is, or once the SA is gone.
+    pub outbound_sequence: u64,
+    /// Where it is in its life.
+    pub standing: Standing,
 }

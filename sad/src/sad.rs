@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use cygnet_esp::{Inbound, Outbound};
 use cygnet_spd::{Mode, PolicyId, Selector};
 
 use crate::counters::Counters;
+use crate::generation::Generation;
 use crate::lifetime::{Lifetime, Limit};
 use crate::pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
 use crate::prefix::PrefixKey;
@@ -21,6 +23,7 @@ use crate::tables::{InboundSa, OutboundSa, Snapshot, Tables};
 /// The database. Shared by reference; every method may be called from any thread.
 pub struct Sad {
     published: ArcSwap<Tables>,
+    generation: Arc<Generation>,
     writer: Mutex<Writer>,
 }
 
@@ -102,7 +105,7 @@ pub struct Expiry {
 impl Sad {
     /// An empty database.
     pub fn new() -> Self {
-        Self { published: ArcSwap::from_pointee(Tables::new()), writer: Mutex::default() }
+        Self { published: ArcSwap::from_pointee(Tables::new()), generation: Arc::default(), writer: Mutex::default() }
     }
 
     /// The tables of this moment. Take it once per batch and let go of it after: removed keys live until then.
@@ -111,15 +114,30 @@ impl Sad {
         self.published.load()
     }
 
+    /// A number that is another one after every change that can alter the answer of [`Tables::outbound`]: pairs that
+    /// come, go, become active, are retired or reach a hard limit. Paths and MTUs are read from the SA and do not count.
+    ///
+    /// For a cache of answers, an `Arc<OutboundSa>` per flow, in front of the tables:
+    /// - Once per batch, read this number *before* taking the snapshot, and empty the cache unless it is the number that
+    ///   the cache was filled under. Then no batch that begins after a change uses an answer from before it: a rekeyed
+    ///   flow moves to its new SA while the old one still works.
+    /// - Before waiting for packets without a limit in time, empty the cache. What it holds keeps keys alive, and those
+    ///   of a removed SA must be wiped when the last batch lets go of them, even where no packet comes any more.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.current()
+    }
+
     /// Makes any number of changes and publishes them together: readers see all of them or none.
     pub fn edit<R>(&self, changes: impl FnOnce(&mut Edit<'_>) -> R) -> R {
         let mut writer = self.lock();
         let tables = Tables::clone(&self.published.load());
-        let mut edit = Edit { writer: &mut writer, tables, changed: false };
+        let mut edit = Edit { writer: &mut writer, generation: &self.generation, tables, changed: false };
         let result = changes(&mut edit);
         if edit.changed {
             let Edit { tables, .. } = edit;
             self.published.store(Arc::new(tables));
+            self.generation.advance();
         }
         result
     }
@@ -135,6 +153,11 @@ impl Sad {
     /// [`Edit::activate`] alone.
     pub fn activate(&self, id: PairId) -> bool {
         self.edit(|edit| edit.activate(id))
+    }
+
+    /// [`Edit::retire_outbound`] alone.
+    pub fn retire_outbound(&self, id: PairId) -> bool {
+        self.edit(|edit| edit.retire_outbound(id))
     }
 
     /// [`Edit::remove`] alone.
@@ -172,7 +195,7 @@ impl Sad {
         let mut expired = Vec::new();
         while let Some((_, id, limit)) = writer.deadlines.first().copied().filter(|(deadline, ..)| *deadline <= now) {
             writer.deadlines.pop_first();
-            if writer.pairs.get(&id).is_some_and(|entry| entry.pair.state.reached(limit)) {
+            if writer.pairs.get(&id).is_some_and(|entry| entry.pair.reached(limit)) {
                 expired.push(Expiry { pair: id, limit });
             }
         }
@@ -211,6 +234,7 @@ impl std::error::Error for InstallError {}
 /// Changes that are not yet published.
 pub struct Edit<'a> {
     writer: &'a mut Writer,
+    generation: &'a Arc<Generation>,
     tables: Tables,
     changed: bool,
 }
@@ -242,11 +266,17 @@ impl Edit<'_> {
             origin,
             inbound_spi: spis.0,
             outbound_spi: spis.1,
+            encr: outbound.encr(),
+            esn: outbound.esn(),
+            replay_window: inbound.window(),
             lifetime,
             installed: now,
             order,
             path: ArcSwap::from_pointee(path),
+            inner_mtu: AtomicU32::new(0),
             state: State::default(),
+            generation: self.generation.clone(),
+            halves: OnceLock::new(),
             inbound: Counters::new(),
             outbound: Counters::new(),
         });
@@ -256,11 +286,13 @@ impl Edit<'_> {
             old.successor = Some(id);
         }
         if activation == Activation::Now || nothing_to_wait_for {
-            pair.state.activate();
+            pair.activate();
         }
 
-        self.tables.inbound.insert(spis.0, Arc::new(InboundSa { esp: inbound, pair: pair.clone() }));
+        let inbound = Arc::new(InboundSa { esp: inbound, pair: pair.clone() });
         let outbound = Arc::new(OutboundSa { esp: outbound, pair: pair.clone() });
+        pair.halves.get_or_init(|| (Arc::downgrade(&inbound), Arc::downgrade(&outbound)));
+        self.tables.inbound.insert(spis.0, inbound);
         for key in keys(&pair) {
             let mut first = false;
             self.tables.outbound.alter(key, |sas| {
@@ -279,7 +311,14 @@ impl Edit<'_> {
 
     /// Lets the outbound half be used; whether there is such a pair.
     pub fn activate(&mut self, id: PairId) -> bool {
-        self.writer.pairs.get(&id).map(|entry| entry.pair.state.activate()).is_some()
+        self.writer.pairs.get(&id).map(|entry| entry.pair.activate()).is_some()
+    }
+
+    /// Ends the use of the outbound half at once and for good, while the inbound half goes on receiving; whether there is
+    /// such a pair. For a pair that is about to be deleted and has a twin: the peer may send on it until it answers the
+    /// Delete (RFC 7296 §1.4.1). Look-ups find the next newest pair that fits, or none, so that one is negotiated.
+    pub fn retire_outbound(&mut self, id: PairId) -> bool {
+        self.writer.pairs.get(&id).map(|entry| entry.pair.retire_outbound()).is_some()
     }
 
     /// The outer addresses of a pair.

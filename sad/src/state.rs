@@ -4,6 +4,31 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::lifetime::{Limit, Usage};
 
+/// Where a pair is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Standing {
+    /// It receives, and will send once the peer is known to have it (RFC 7296 §2.8).
+    Waiting,
+    /// It receives and sends.
+    Active,
+    /// It receives; something else sends.
+    Retired,
+    /// A hard limit was reached: it does neither.
+    Expired,
+}
+
+impl Standing {
+    /// As status displays it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// What is so, and what was told of it. Kept apart, so that telling can be repeated.
 #[derive(Debug, Default)]
 pub(crate) struct State(AtomicU8);
@@ -12,6 +37,8 @@ pub(crate) struct State(AtomicU8);
 const ACTIVE: u8 = 1;
 /// A hard limit was reached.
 const EXPIRED: u8 = 2;
+/// Nothing is sent on the outbound half any more.
+const RETIRED: u8 = 32;
 const TOLD_ACTIVATED: u8 = 4;
 const TOLD_SOFT: u8 = 8;
 const TOLD_HARD: u8 = 16;
@@ -20,7 +47,16 @@ impl State {
     /// Whether the outbound half may be used, still.
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (ACTIVE | EXPIRED) == ACTIVE
+        self.0.load(Ordering::Acquire) & (ACTIVE | RETIRED | EXPIRED) == ACTIVE
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.0.load(Ordering::Acquire) {
+            bits if bits & EXPIRED != 0 => Standing::Expired,
+            bits if bits & RETIRED != 0 => Standing::Retired,
+            bits if bits & ACTIVE != 0 => Standing::Active,
+            _ => Standing::Waiting,
+        }
     }
 
     #[inline]
@@ -31,6 +67,11 @@ impl State {
     /// Lets the outbound half be used, on command: nothing is left to tell about it.
     pub(crate) fn activate(&self) {
         self.0.fetch_or(ACTIVE | TOLD_ACTIVATED, Ordering::AcqRel);
+    }
+
+    /// Ends the use of the outbound half, for good: whatever activates it later does not bring it back.
+    pub(crate) fn retire(&self) {
+        self.0.fetch_or(RETIRED | TOLD_ACTIVATED, Ordering::AcqRel);
     }
 
     /// Traffic on the inbound half lets the outbound half be used; whether the caller is the one to tell.

@@ -114,7 +114,7 @@ impl InboundSa {
             return Usage::NOTHING;
         }
         let (packets, octets) = pair.inbound.add(now.saturating_duration_since(pair.installed), packets, octets);
-        Usage { activated: pair.state.used(), ..limits(pair, packets, octets, false) }
+        Usage { activated: pair.used(), ..limits(pair, packets, octets, false) }
     }
 
     /// Counts packets that were dropped.
@@ -154,6 +154,12 @@ impl OutboundSa {
         self.pair.path()
     }
 
+    /// The longest inner packet that fits the path, at this moment, in octets: see [`Pair::inner_mtu`].
+    #[inline]
+    pub fn inner_mtu(&self) -> Option<usize> {
+        self.pair.inner_mtu()
+    }
+
     /// Counts packets that were sent, and the octets of their inner packets.
     #[inline]
     pub fn count(&self, now: Instant, packets: u64, octets: u64) -> Usage {
@@ -176,9 +182,5 @@ impl OutboundSa {
 fn limits(pair: &Pair, packets: u64, octets: u64, sequence_soft: bool) -> Usage {
     let hard = pair.lifetime.hard.reached(packets, octets);
     let soft = sequence_soft || pair.lifetime.soft.reached(packets, octets);
-    Usage {
-        activated: false,
-        hard: hard && pair.state.reached(Limit::Hard),
-        soft: soft && pair.state.reached(Limit::Soft),
-    }
+    Usage { activated: false, hard: hard && pair.reached(Limit::Hard), soft: soft && pair.reached(Limit::Soft) }
 }

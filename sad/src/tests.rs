@@ -155,11 +155,68 @@ fn every_packet_ends_in_one_counter() {
 #[test]
 fn drop_names_are_distinct() {
     let mut names: Vec<_> = InboundDrop::ALL.iter().map(|d| d.name()).collect();
+    names.sort();
     names.dedup();
     assert_eq!(names.len(), InboundDrop::ALL.len());
     let mut names: Vec<_> = OutboundDrop::ALL.iter().map(|d| d.name()).collect();
+    names.sort();
     names.dedup();
     assert_eq!(names.len(), OutboundDrop::ALL.len());
+}
+
+#[test]
+fn transport_mode_has_its_own_reasons() {
+    use cygnet_esp::transport::{DecapsulateError, EncapsulateError};
+    for (error, reason) in [
+        (EncapsulateError::Malformed, OutboundDrop::Malformed),
+        (EncapsulateError::Fragment, OutboundDrop::Fragment),
+        (EncapsulateError::Options, OutboundDrop::Options),
+    ] {
+        assert_eq!(OutboundDrop::from(error), reason);
+    }
+    for (error, reason) in [
+        (DecapsulateError::Dummy, InboundDrop::Dummy),
+        (DecapsulateError::ExtensionHeader, InboundDrop::ExtensionHeader),
+        (DecapsulateError::Malformed, InboundDrop::Payload),
+        (DecapsulateError::UnlikeAddresses, InboundDrop::Payload),
+        (DecapsulateError::NoRoom, InboundDrop::Payload),
+    ] {
+        assert_eq!(InboundDrop::from(error), reason);
+    }
+}
+
+#[test]
+fn a_status_shows_the_whole_pair() {
+    let sad = Sad::new();
+    let lifetime = Lifetime { soft: Limits { packets: Some(9), ..Limits::default() }, ..Lifetime::default() };
+    let pair = NewPair { lifetime, mode: Mode::Transport, activation: Activation::OnUse, ..new(7, "10.2.0.0/16") };
+    sad.install(at(5), pair).unwrap();
+    sad.install(at(6), new(3, "10.3.0.0/16")).unwrap();
+    let status = |id| sad.status(PairId(id)).unwrap();
+    let (standing, pair) = (status(7).standing, status(7).pair);
+    assert_eq!((standing, pair.installed(), pair.mode()), (Standing::Waiting, at(5), Mode::Transport));
+    assert_eq!((pair.encr(), pair.esn(), pair.replay_window()), (encr(), true, WINDOW));
+    assert_eq!((*pair.lifetime(), pair.origin(), pair.inner_mtu()), (lifetime, Origin::Negotiated, None));
+    assert_eq!((pair.order(), status(3).pair.order()), (1, 2));
+    assert_eq!((status(7).inbound_sequence, status(7).outbound_sequence), (0, 0));
+
+    sad.activate(PairId(7));
+    let tables = sad.snapshot();
+    let out = tables.outbound(POLICY, &to("10.2.0.1")).unwrap();
+    let mut second = [sealed(out, b"1"), sealed(out, b"2")].into_iter().next_back().unwrap();
+    tables.inbound(Spi(1007)).unwrap().esp().open(&mut second).unwrap();
+    out.esp().reserve(1).unwrap();
+    assert_eq!((status(7).inbound_sequence, status(7).outbound_sequence), (2, 3));
+    assert_eq!(status(7).standing, Standing::Active);
+    pair.set_inner_mtu(Some(1398));
+    assert_eq!(out.inner_mtu(), Some(1398));
+    pair.set_inner_mtu(Some(usize::MAX));
+    assert!(out.inner_mtu().unwrap() > 70_000);
+    pair.set_inner_mtu(None);
+    assert_eq!(out.inner_mtu(), None);
+    drop(tables);
+    let last = sad.remove(PairId(7)).unwrap();
+    assert_eq!((last.inbound_sequence, last.outbound_sequence), (2, 3), "what it came to is told at the end");
 }
 
 #[test]

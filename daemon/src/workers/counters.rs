@@ -157,7 +157,7 @@ impl From<cygnet_sad::InboundDrop> for Inbound {
             D::Old | D::Replayed => Self::Replayed,
             D::Forged => Self::Forged,
             D::Dummy => Self::Dummy,
-            D::Payload => Self::BadPayload,
+            D::Payload | D::ExtensionHeader => Self::BadPayload,
             D::Selector => Self::Selector,
             D::Congestion => Self::Congestion,
         }
@@ -170,6 +170,7 @@ impl From<cygnet_sad::OutboundDrop> for Outbound {
         match drop {
             D::Exhausted => Self::Exhausted,
             D::TooBig | D::NoRoom | D::HopLimit => Self::TooBig,
+            D::Options | D::Fragment | D::Malformed => Self::Unreadable,
             D::Send => Self::Unsent,
         }
     }

@@ -46,6 +46,7 @@ enum Step {
     Activate(u64),
     Receive(u64),
     Expire(u64),
+    Retire(u64),
     Remove(u64),
 }
 
@@ -70,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => id().prop_map(Step::Activate),
         2 => id().prop_map(Step::Receive),
         1 => id().prop_map(Step::Expire),
+        1 => id().prop_map(Step::Retire),
         2 => id().prop_map(Step::Remove),
     ]
 }
@@ -79,6 +81,7 @@ struct Known {
     id: u64,
     selector: Selector,
     active: bool,
+    retired: bool,
     expired: bool,
     successor: Option<u64>,
 }
@@ -95,6 +98,7 @@ proptest! {
         let sad = Sad::new();
         let mut list: Vec<Known> = Vec::new();
         for (id, step) in (0..).zip(steps) {
+            let before = (sad.generation(), PROBES.map(|probe| chosen(&sad, probe)));
             match step {
                 Step::Install { remote, pending, replaces } => {
                     let activation = if pending { Activation::OnUse } else { Activation::Now };
@@ -111,7 +115,7 @@ proptest! {
                     if let Some(old) = old {
                         old.successor = Some(id);
                     }
-                    list.push(Known { id, selector, active, expired: false, successor: None });
+                    list.push(Known { id, selector, active, retired: false, expired: false, successor: None });
                 }
                 Step::Activate(id) => {
                     prop_assert_eq!(sad.activate(PairId(id)), list.iter().any(|known| known.id == id));
@@ -132,6 +136,12 @@ proptest! {
                         known.active = true;
                     }
                 }
+                Step::Retire(id) => {
+                    prop_assert_eq!(sad.retire_outbound(PairId(id)), list.iter().any(|known| known.id == id));
+                    for known in list.iter_mut().filter(|known| known.id == id) {
+                        known.retired = true;
+                    }
+                }
                 Step::Remove(id) => {
                     let place = list.iter().position(|known| known.id == id);
                     prop_assert_eq!(sad.remove(PairId(id)).is_some(), place.is_some());
@@ -140,10 +150,13 @@ proptest! {
                     }
                 }
             }
+            let answers = PROBES.map(|probe| chosen(&sad, probe));
+            prop_assert!(answers == before.1 || sad.generation() != before.0, "a cache would not notice");
             let tables = sad.snapshot();
             prop_assert_eq!(tables.len(), list.len());
             for probe in PROBES {
-                let fits = |known: &&Known| known.active && !known.expired && known.selector.contains(&to(probe));
+                let usable = |known: &Known| known.active && !known.retired && !known.expired;
+                let fits = |known: &&Known| usable(known) && known.selector.contains(&to(probe));
                 prop_assert_eq!(chosen(&sad, probe), list.iter().rev().find(fits).map(|known| known.id), "{}", probe);
             }
             for id in 0..40 {
