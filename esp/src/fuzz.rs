@@ -31,7 +31,7 @@ pub fn open(data: &[u8]) {
     let next = NextHeader::of_ip_packet(octets).unwrap_or(NextHeader(*flags));
     sending.reserve(1).expect("the first number").seal(next, &mut packet).expect("room");
     let sealed = packet.data().to_vec();
-    assert_eq!(sealed.len(), sending.sealed_len(octets.len()));
+    assert_eq!(sealed.len(), encr.sealed_len(octets.len()));
     assert_eq!(receiving.open(&mut packet), Ok(next));
     assert_eq!(packet.data(), octets);
     if tunnel::decapsulate(&mut packet, next, Ecn::from_traffic_class(flags >> 1)).is_ok() {

@@ -10,6 +10,7 @@
 //! | `inbound.rs` | one receiving SA: check, verify, mark | RFC 4303 §3.4 |
 //! | `transport/` | transport mode: IP headers off and on, checksums through NAT | RFC 4303 §3.1.1, RFC 3948 §3.1.2 |
 //! | `ip.rs`, `checksum.rs` | headers and checksums of IP packets, as far as the others need | RFC 8200, RFC 1624 |
+//! | `overhead.rs` | how packets grow, and what one may measure | RFC 4301 §8.2 |
 //! | `tunnel/` | outer and inner IP headers: DSCP, ECN, DF, TTL | RFC 4301 §5.1.2, RFC 6040 |
 //! | `udp.rs` | what arrived on port 4500 | RFC 3948 |
 //! | `fuzz.rs` | laws of opening that hold for any octets | |
@@ -24,6 +25,7 @@ pub mod fuzz;
 mod inbound;
 mod ip;
 mod outbound;
+mod overhead;
 mod packet;
 pub mod replay;
 mod trailer;
@@ -36,6 +38,7 @@ use std::fmt;
 pub use cipher::{Aad, Cipher, CipherError, ENCR, Encr, KeyLength};
 pub use inbound::{Inbound, OpenError};
 pub use outbound::{Outbound, Reservation, SealError, SequenceExhausted};
+pub use overhead::Overhead;
 pub use packet::{NoRoom, PacketBuf};
 pub use replay::Replay;
 

@@ -86,18 +86,6 @@ impl Outbound {
             .map_err(|_| SequenceExhausted)?;
         Ok(Reservation { sa: self, next: last.wrapping_add(1), left: count })
     }
-
-    /// Octets of the ESP packet around a payload of `len` octets: from SPI to ICV (RFC 4303 §2).
-    pub fn sealed_len(&self, len: usize) -> usize {
-        HEADER_LEN + self.encr.iv_len + len + trailer::len(len, self.encr.alignment()) + self.encr.icv_len
-    }
-
-    /// The largest payload whose ESP packet is at most `len` octets: what an inner packet may measure on a path
-    /// (RFC 4301 §8.2), once the outer IP header, and UDP if it is used, are subtracted.
-    pub fn max_payload(&self, len: usize) -> usize {
-        let body = len.saturating_sub(HEADER_LEN + self.encr.iv_len + self.encr.icv_len);
-        (body - body % self.encr.alignment()).saturating_sub(trailer::FIXED_LEN)
-    }
 }
 
 impl fmt::Debug for Outbound {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use cygnet_esp::tunnel::Rules;
-use cygnet_esp::{Encr, Spi};
+use cygnet_esp::{Encr, Overhead, Spi};
 use cygnet_spd::{Mode, PolicyId, Selector};
 
 use crate::counters::{Counters, DropReason, InboundDrop, OutboundDrop, Traffic};
@@ -161,6 +161,16 @@ impl Pair {
         **self.path.load()
     }
 
+    /// How its packets grow, on the path of this moment.
+    pub fn overhead(&self) -> Overhead {
+        let path = self.path();
+        let (ipv6, udp) = (path.remote.is_ipv6(), path.udp_encapsulation);
+        match self.mode {
+            Mode::Tunnel => Overhead::tunnel(self.encr, ipv6, udp),
+            Mode::Transport => Overhead::transport(self.encr, ipv6, udp),
+        }
+    }
+
     /// The longest inner packet, IP header included, whose outer packet fits the path (RFC 4301 §8.2), in octets. `None`
     /// is unknown, and no limit.
     #[inline]
@@ -168,7 +178,7 @@ impl Pair {
         Some(self.inner_mtu.load(Ordering::Relaxed)).filter(|&mtu| mtu != 0).map(|mtu| mtu as usize)
     }
 
-    /// Sets what [`inner_mtu`](Self::inner_mtu) returns from now on: when the path's MTU becomes known or changes, and
+    /// Sets what [`inner_mtu`](Self::inner_mtu) returns from now on, usually to [`Overhead::inner_mtu`]: when the path's MTU becomes known or changes, and
     /// when the path does. No cached look-up is affected.
     pub fn set_inner_mtu(&self, mtu: Option<usize>) {
         let mtu = mtu.map_or(0, |mtu| u32::try_from(mtu).unwrap_or(u32::MAX).max(1));

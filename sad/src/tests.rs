@@ -208,6 +208,8 @@ fn a_status_shows_the_whole_pair() {
     out.esp().reserve(1).unwrap();
     assert_eq!((status(7).inbound_sequence, status(7).outbound_sequence), (2, 3));
     assert_eq!(status(7).standing, Standing::Active);
+    assert_eq!(pair.overhead(), cygnet_esp::Overhead::transport(encr(), false, true));
+    assert_eq!(status(3).pair.overhead(), cygnet_esp::Overhead::tunnel(encr(), false, true));
     pair.set_inner_mtu(Some(1398));
     assert_eq!(out.inner_mtu(), Some(1398));
     pair.set_inner_mtu(Some(usize::MAX));

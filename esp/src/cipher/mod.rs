@@ -11,6 +11,8 @@ mod tests;
 
 use std::fmt;
 
+use crate::{HEADER_LEN, trailer};
+
 /// A keyed algorithm: encrypts and authenticates a body in place.
 ///
 /// The lengths of `iv` and `icv` are those of the [`Encr`] row, the length of `body` a multiple of its block.
@@ -161,6 +163,17 @@ impl Encr {
     /// What ESP aligns the end of its trailer to: the block, but at least four octets (RFC 4303 §2.4).
     pub fn alignment(&self) -> usize {
         self.block.max(4)
+    }
+
+    /// Octets of the ESP packet around a payload of `len` octets: from SPI to ICV (RFC 4303 §2).
+    pub fn sealed_len(&self, len: usize) -> usize {
+        HEADER_LEN + self.iv_len + len + trailer::len(len, self.alignment()) + self.icv_len
+    }
+
+    /// The longest payload whose ESP packet is at most `len` octets; 0 if none is.
+    pub fn max_payload(&self, len: usize) -> usize {
+        let body = len.saturating_sub(HEADER_LEN + self.iv_len + self.icv_len);
+        (body - body % self.alignment()).saturating_sub(trailer::FIXED_LEN)
     }
 
     /// Keys the algorithm. `encryption` includes the salt; `integrity` is empty for an AEAD.

@@ -80,14 +80,14 @@ fn lengths_are_predicted() {
             let mut packet = PacketBuf::for_mtu(100);
             packet.append(len).unwrap();
             sa.reserve(1).unwrap().seal(NextHeader::IPV4, &mut packet).unwrap();
-            assert_eq!(packet.len(), sa.sealed_len(len), "{encr} {len}");
-            assert!(sa.max_payload(packet.len()) >= len);
+            assert_eq!(packet.len(), encr.sealed_len(len), "{encr} {len}");
+            assert!(encr.max_payload(packet.len()) >= len);
         }
-        for len in sa.sealed_len(0)..200 {
-            let payload = sa.max_payload(len);
-            assert!(sa.sealed_len(payload) <= len && sa.sealed_len(payload + 1) > len, "{encr} {len}");
+        for len in encr.sealed_len(0)..200 {
+            let payload = encr.max_payload(len);
+            assert!(encr.sealed_len(payload) <= len && encr.sealed_len(payload + 1) > len, "{encr} {len}");
         }
-        assert_eq!(sa.max_payload(0), 0);
+        assert_eq!(encr.max_payload(0), 0);
     }
 }
 
