@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::AddrRange;
 use crate::traffic_selector::tests::any_selector;
 
 pub(crate) fn selector(local: &str, remote: &str) -> Selector {
@@ -130,6 +131,27 @@ pub(crate) fn any_pair() -> impl Strategy<Value = Selector> {
     (side(), side()).prop_map(|(local, remote)| Selector { local, remote })
 }
 
+fn any_side() -> impl Strategy<Value = Vec<TrafficSelector>> {
+    prop::collection::vec(any_selector(), 0..5)
+}
+
+fn sorted(mut side: Vec<TrafficSelector>) -> Vec<TrafficSelector> {
+    side.sort_unstable();
+    side
+}
+
+/// Values of a packet, one side: inside and outside of everything that `any_selector` makes.
+fn universe() -> impl Iterator<Item = (IpAddr, u8, Seen)> {
+    let v4 = (0u8..9).map(|n| IpAddr::from([10, 0, 0, n]));
+    let addresses = v4.chain([IpAddr::from([0; 4]), IpAddr::from([0; 16])]);
+    let ports = [0, 1, 2, 79, 80, 81, 1000, 65533, 65534, 65535].map(Seen::Port);
+    let seen = ports.into_iter().chain([Seen::Opaque]);
+    addresses.flat_map(move |address| {
+        let seen = seen.clone();
+        [1, 2, 6, 17, 50, 135].into_iter().flat_map(move |protocol| seen.clone().map(move |s| (address, protocol, s)))
+    })
+}
+
 proptest! {
     #[test]
     fn contains_agrees_with_the_definition(s in any_pair(), f in any_flow()) {
@@ -148,6 +170,49 @@ proptest! {
             let one_for_both = matches!(f.ports, Ports::Icmp { .. } | Ports::Mobility { .. });
             prop_assert!(common == each || (one_for_both && each), "{:?}", f);
         }
+    }
+
+    // The laws of narrowing (RFC 7296 §2.9), each side for itself. A selector is the set of what it matches, so the
+    // universe is every address, protocol and port near an edge of one.
+    #[test]
+    fn narrowing_is_the_intersection_of_the_sets(a in any_side(), b in any_side()) {
+        let both = narrow(&a, &b);
+        for (address, protocol, seen) in universe() {
+            let matches_some = |side: &[TrafficSelector]| side.iter().any(|ts| matches(ts, address, protocol, seen));
+            let expected = matches_some(&a) && matches_some(&b);
+            prop_assert_eq!(matches_some(&both), expected, "{} protocol {}", address, protocol);
+        }
+    }
+
+    #[test]
+    fn narrowing_stays_within_both(a in any_side(), b in any_side()) {
+        for ts in narrow(&a, &b) {
+            prop_assert!(a.iter().any(|outer| outer.contains(&ts)) && b.iter().any(|outer| outer.contains(&ts)));
+        }
+    }
+
+    #[test]
+    fn who_narrows_does_not_matter(a in any_side(), b in any_side(), c in any_side()) {
+        prop_assert_eq!(sorted(narrow(&a, &b)), sorted(narrow(&b, &a)));
+        prop_assert_eq!(sorted(narrow(&narrow(&a, &b), &c)), sorted(narrow(&a, &narrow(&b, &c))));
+    }
+
+    #[test]
+    fn what_is_narrow_stays_as_it_is(a in any_side(), b in any_side()) {
+        let both = narrow(&a, &b);
+        prop_assert_eq!(&narrow(&both, &both), &both);
+        prop_assert_eq!(&narrow(&both, &a), &both);
+        prop_assert_eq!(&narrow(&both, &b), &both);
+        let everything = [AddrRange::ANY_V4, AddrRange::ANY_V6].map(TrafficSelector::any);
+        prop_assert_eq!(&narrow(&both, &everything), &both, "a peer that allows all changes nothing");
+    }
+
+    #[test]
+    fn a_packet_in_common_is_never_lost(a in any_side(), b in any_side(), f in any_flow()) {
+        let (own, _) = f.selectors();
+        let selects = |side: &[TrafficSelector]| side.iter().any(|ts| ts.contains(&own));
+        let both = narrow(&a, &b);
+        prop_assert!(!(selects(&a) && selects(&b)) || selects(&both));
     }
 
     #[test]
