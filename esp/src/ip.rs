@@ -13,6 +13,7 @@ const MAX_EXTENSION_HEADERS: usize = 8;
 /// Protocol numbers.
 pub(crate) mod protocol {
     pub(crate) const HOP_BY_HOP: u8 = 0;
+    pub(crate) const ICMP: u8 = 1;
     pub(crate) const TCP: u8 = 6;
     pub(crate) const UDP: u8 = 17;
     pub(crate) const DCCP: u8 = 33;
