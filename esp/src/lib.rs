@@ -12,6 +12,7 @@
 //! | `ip.rs`, `checksum.rs` | headers and checksums of IP packets, as far as the others need | RFC 8200, RFC 1624 |
 //! | `overhead.rs` | how packets grow, and what one may measure | RFC 4301 §8.2 |
 //! | `icmp.rs` | what tells a sender that its packet is too big | RFC 4301 §8.2.1 |
+//! | `mss.rs` | lowers the segment size that TCP announces | RFC 9293 §3.7.1 |
 //! | `tunnel/` | outer and inner IP headers: DSCP, ECN, DF, TTL | RFC 4301 §5.1.2, RFC 6040 |
 //! | `udp.rs` | what arrived on port 4500 | RFC 3948 |
 //! | `fuzz.rs` | laws of opening that hold for any octets | |
@@ -26,6 +27,7 @@ pub mod fuzz;
 pub mod icmp;
 mod inbound;
 mod ip;
+pub mod mss;
 mod outbound;
 mod overhead;
 mod packet;
