@@ -7,10 +7,24 @@
 
 use crate::checksum::{Sum, update};
 use crate::ip::{self, Fragment, Headers, protocol};
+use crate::tunnel::MssRule;
 
 /// Octets of a TCP header without options.
 const HEADER_LEN: usize = 20;
 const SYN: u8 = 2;
+
+impl MssRule {
+    /// Does to `packet` what the rule says; whether anything changed. `inner_mtu` is that of the SA, in octets; while it
+    /// is unknown, [`MssRule::Path`] changes nothing.
+    #[inline]
+    pub fn apply(self, packet: &mut [u8], inner_mtu: Option<usize>) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::Path => inner_mtu.is_some_and(|mtu| clamp_to_mtu(packet, mtu)),
+            Self::AtMost(mss) => clamp(packet, mss),
+        }
+    }
+}
 
 /// Lowers the MSS option of a TCP SYN or SYN/ACK to what an inner packet of `mtu` octets carries, IP and TCP headers
 /// without options subtracted (RFC 9293 §3.7.1). See [`clamp`].
@@ -73,7 +87,7 @@ fn lower(packet: &mut [u8], mss: u16) -> Option<bool> {
 /// part of two of them, its octets swapped.
 fn write(header: &mut [u8], at: usize, old: u16, new: u16) {
     header[at..at + 2].copy_from_slice(&new.to_be_bytes());
-    let place = |word: u16| Sum::word(if at % 2 == 0 { word } else { word.swap_bytes() });
+    let place = |word: u16| Sum::word(if at.is_multiple_of(2) { word } else { word.swap_bytes() });
     let checksum = u16::from_be_bytes([header[16], header[17]]);
     header[16..18].copy_from_slice(&update(checksum, place(old), place(new)).to_be_bytes());
 }

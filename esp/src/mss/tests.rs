@@ -71,6 +71,23 @@ fn an_mtu_leaves_room_for_headers() {
 }
 
 #[test]
+fn rules() {
+    for (rule, mtu, mss) in [
+        (MssRule::Keep, Some(1400), 1460),
+        (MssRule::Path, Some(1400), 1360),
+        (MssRule::Path, None, 1460),
+        (MssRule::AtMost(1300), Some(1400), 1300),
+        (MssRule::AtMost(1300), None, 1300),
+        (MssRule::AtMost(1500), None, 1460),
+    ] {
+        let mut packet = segment(false, SYN, &MSS_1460, &[]);
+        assert_eq!(rule.apply(&mut packet, mtu), mss != 1460, "{rule:?}");
+        let [high, low] = u16::to_be_bytes(mss);
+        assert_eq!(packet, segment(false, SYN, &[2, 4, high, low], &[]));
+    }
+}
+
+#[test]
 fn the_option_may_be_anywhere() {
     for options in [
         &[1, 1, 1, 1, 2, 4, 0x05, 0xb4][..],
