@@ -61,6 +61,22 @@ impl Inbound {
         Ok(Self { spi, encr, cipher, esn, replay: Mutex::new(Replay::new(window, esn)) })
     }
 
+    /// Keys an SA that accepts a packet as often as it comes: for manual keys only, whose sender starts again at number 1
+    /// whenever it restarts (RFC 4303 §3.4.3). Sequence numbers have 32 bits, since the high half of longer ones is
+    /// inferred from a window (RFC 4303 §2.2.1).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn without_anti_replay(
+        spi: Spi,
+        encr: &'static Encr,
+        encryption: &[u8],
+        integrity: &[u8],
+    ) -> Result<Self, KeyLength> {
+        let cipher = encr.key(encryption, integrity)?;
+        Ok(Self { spi, encr, cipher, esn: false, replay: Mutex::new(Replay::off()) })
+    }
+
     /// The SPI that we chose.
     pub fn spi(&self) -> Spi {
         self.spi
@@ -76,7 +92,7 @@ impl Inbound {
         self.esn
     }
 
-    /// Size of the anti-replay window, in packets.
+    /// Size of the anti-replay window, in packets; 0 if there is none.
     pub fn window(&self) -> u32 {
         self.lock().window()
     }

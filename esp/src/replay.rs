@@ -16,6 +16,7 @@ use std::fmt;
 pub struct Replay {
     /// The highest sequence number marked; 0 before the first, which is 1.
     top: u64,
+    /// 0 refuses nothing.
     window: u32,
     esn: bool,
     /// At least one word more than the window, so that the window never shares its first word with its last; a power
@@ -59,12 +60,18 @@ impl Replay {
         Self { top: 0, window, esn, bits: vec![0; words].into_boxed_slice() }
     }
 
+    /// No window: every number is accepted, however often, as long as nobody sends with 64-bit ones
+    /// (RFC 4303 §2.2.1, §3.4.3).
+    pub fn off() -> Self {
+        Self { top: 0, window: 0, esn: false, bits: Box::default() }
+    }
+
     /// The highest sequence number marked, 0 if none is.
     pub fn top(&self) -> u64 {
         self.top
     }
 
-    /// Size of the window, in packets.
+    /// Size of the window, in packets; 0 if there is none.
     pub fn window(&self) -> u32 {
         self.window
     }
@@ -100,7 +107,7 @@ impl Replay {
     /// Why not.
     #[inline]
     pub fn check(&self, seq: u64) -> Result<(), Refused> {
-        if seq > self.top {
+        if seq > self.top || self.window == 0 {
             return Ok(());
         }
         if seq == 0 || self.top - seq >= u64::from(self.window) {
@@ -117,6 +124,10 @@ impl Replay {
     #[inline]
     pub fn mark(&mut self, seq: u64) -> Result<(), Refused> {
         self.check(seq)?;
+        if self.window == 0 {
+            self.top = self.top.max(seq);
+            return Ok(());
+        }
         if seq > self.top {
             let (old, new) = (self.top / 64, seq / 64);
             let entered = (new - old).min(self.bits.len() as u64);

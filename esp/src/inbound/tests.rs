@@ -237,3 +237,27 @@ fn workers_in_parallel_let_each_number_through_once() {
     });
     assert_eq!(accepted, packets.len());
 }
+
+#[test]
+fn without_anti_replay_a_packet_is_opened_as_often_as_it_comes() {
+    for encr in ENCR {
+        let encryption = Vec::from_iter((0..encr.encryption_len()).map(|i| i as u8));
+        let integrity = Vec::from_iter((0..encr.integ_key_len).map(|i| !i as u8));
+        let inbound = Inbound::without_anti_replay(SPI, encr, &encryption, &integrity).unwrap();
+        assert_eq!((inbound.window(), inbound.esn()), (0, false));
+        let restarted = || sealed(&pair(encr, false).0, b"payload");
+        for _ in 0..3 {
+            let mut packet = restarted();
+            assert_eq!(inbound.open(&mut packet), Ok(NextHeader::IPV4), "{encr}");
+            assert_eq!(packet.data(), b"payload");
+        }
+        let mut batch = Vec::from_iter((0..70).map(|_| restarted()));
+        inbound.open_batch(&mut batch, |_, _, outcome| assert_eq!(outcome, Ok(NextHeader::IPV4)));
+        let mut forged = restarted();
+        forged.data_mut()[20] ^= 1;
+        assert_eq!(inbound.open(&mut forged), Err(OpenError::Forged));
+        let mut with_esn = sealed(&pair(encr, true).0, b"payload");
+        assert_eq!(inbound.open(&mut with_esn), Err(OpenError::Forged));
+        assert!(Inbound::without_anti_replay(SPI, encr, &encryption[1..], &integrity).is_err());
+    }
+}

@@ -119,3 +119,17 @@ fn there_is_nothing_after_the_last_number() {
     assert_eq!(replay.mark(u64::MAX - 63), Ok(()));
     assert_eq!(replay.mark(u64::MAX - 64), Err(Refused::Old));
 }
+
+#[test]
+fn without_a_window_everything_is_accepted() {
+    let mut replay = Replay::off();
+    assert_eq!((replay.window(), replay.top()), (0, 0));
+    // A sender whose counter started again, or wrapped (RFC 4303 §3.3.3).
+    for low in [5, 5, 1, u32::MAX, 0, 0, 1, 5] {
+        let seq = replay.infer(low).unwrap();
+        assert_eq!(seq, u64::from(low));
+        assert_eq!(replay.check(seq), Ok(()));
+        assert_eq!(replay.mark(seq), Ok(()));
+    }
+    assert_eq!(replay.top(), u64::from(u32::MAX));
+}
