@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::capture::Capture;
 use crate::engine::Engine;
 use crate::failure::{Context, Result};
-use crate::namespace::connect;
+use crate::guest::Pool;
+use crate::namespace::{Namespace, PREFIX};
+use crate::network;
 use crate::pki::{Pki, PkiStore};
 use crate::scenario::{Case, Version, Who};
 use crate::side::{Program, Side};
@@ -22,6 +24,10 @@ pub(crate) struct Lab {
     pub(crate) engine: Engine,
     /// strongSwan's images.
     pub(crate) images: Vec<(Version, String)>,
+    /// Guests, where cases have them.
+    pub(crate) guests: Option<Arc<Pool>>,
+    /// This harness's binary, where every host sees it.
+    pub(crate) tool: PathBuf,
     /// Our daemon's binary; without one strongSwan stands in on our side too, to prove the test bed.
     pub(crate) daemon: Option<PathBuf>,
     /// Certificates.
@@ -33,9 +39,21 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    fn strongswan(&self, version: Version) -> Result<Program> {
+    fn image(&self, version: Version) -> Result<String> {
         let image = self.images.iter().find(|(known, _)| *known == version).context("no such image")?;
-        Ok(Program::StrongSwan(image.1.clone()))
+        Ok(image.1.clone())
+    }
+
+    /// What runs on a side of `case`, which is number `number` of this run.
+    fn program(&self, case: &Case, number: usize, who: Who) -> Result<Program> {
+        if let (Version::Kernel, Who::Theirs) = (case.peer, who) {
+            return self.guests.as_ref().context("no guests")?.lease().map(Program::Guest);
+        }
+        let namespace = Namespace::new(&format!("{PREFIX}{}-{number}-{}", std::process::id(), who.label()))?;
+        match (&self.daemon, who) {
+            (Some(binary), Who::Ours) => Ok(Program::Cygnet(binary.clone(), namespace)),
+            _ => Ok(Program::Container(self.image(case.peer)?, namespace)),
+        }
     }
 }
 
@@ -56,6 +74,8 @@ pub(crate) struct Bed<'lab> {
     pub(crate) ours: Side,
     /// strongSwan's host.
     pub(crate) theirs: Side,
+    /// What translates addresses between them, if anything does.
+    _router: Option<Namespace>,
     /// Our network before our daemon started.
     pub(crate) untouched: String,
 }
@@ -65,20 +85,18 @@ impl<'lab> Bed<'lab> {
     pub(crate) fn new(lab: &'lab Lab, case: &Case, number: usize, folder: &Path) -> Result<Self> {
         let pki = lab.pki.of(case.auth)?;
         fs::create_dir_all(folder).context(folder.display())?;
-        let theirs = lab.strongswan(case.peer)?;
-        let ours =
-            lab.daemon.clone().map_or_else(|| lab.strongswan(case.peer), |binary| Ok(Program::Cygnet(binary)))?;
-        let ours = Side::new(Who::Ours, number, folder.join("ours"), ours)?;
-        let theirs = Side::new(Who::Theirs, number, folder.join("theirs"), theirs)?;
-        connect(&ours.namespace, &theirs.namespace)?;
+        let side = |who: Who| Side::new(who, folder.join(who.label()), lab.program(case, number, who)?);
+        let (ours, theirs) = (side(Who::Ours)?, side(Who::Theirs)?);
+        let router = network::join(case, number, &ours, &theirs)?;
         for side in [&ours, &theirs] {
-            side.address_link()?;
             side.configure(case, pki.as_deref(), true)?;
         }
-        let packets = Some(Capture::first(&theirs.namespace, &folder.join("packets.pcap"), PACKETS)?);
-        let plaintext = Some(Capture::plaintext(&theirs.namespace, &folder.join("plaintext.pcap"))?);
-        let untouched = ours.namespace.footprint()?;
-        let mut bed = Self { lab, case: case.clone(), pki, packets, plaintext, ours, theirs, untouched };
+        // On our side: the key log tells keys by the addresses that we know.
+        let packets = Some(Capture::first(ours.namespace(), &folder.join("packets.pcap"), PACKETS)?);
+        let plaintext = Some(Capture::plaintext(theirs.namespace(), &folder.join("plaintext.pcap"))?);
+        let untouched = ours.namespace().footprint()?;
+        let case = case.clone();
+        let mut bed = Self { lab, case, pki, packets, plaintext, ours, theirs, _router: router, untouched };
         bed.theirs.start(&lab.engine)?;
         bed.ours.start(&lab.engine)?;
         Ok(bed)

@@ -1,16 +1,20 @@
 //! Control of either side by the real `swanctl`: ours and theirs speak the same vici.
 
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::failure::Result;
+use crate::namespace::Namespace;
 use crate::process::{self, Finished, command};
 
 /// A vici socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
-    socket: PathBuf,
+    uri: String,
+    /// What goes before `swanctl` so that it reaches the socket.
+    prefix: Vec<String>,
 }
 
 /// An IKE SA as `--list-sas --raw` tells it.
@@ -36,26 +40,46 @@ pub(crate) struct ChildSa {
 }
 
 impl Control {
-    /// The socket at `socket`.
-    pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+    /// The socket at `path`.
+    pub(crate) fn unix(path: &Path) -> Self {
+        Self { uri: format!("unix://{}", path.display()), prefix: Vec::new() }
+    }
+
+    /// The TCP port `address` as `namespace` reaches it.
+    pub(crate) fn tcp(namespace: &Namespace, address: &str) -> Self {
+        let prefix = ["ip", "netns", "exec", namespace.name()].map(str::to_owned).to_vec();
+        Self { uri: format!("tcp://{address}"), prefix }
+    }
+
+    /// As `swanctl --uri` takes it.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// Whether somebody listens.
     pub(crate) fn answers(&self) -> bool {
-        UnixStream::connect(&self.socket).is_ok()
+        match self.uri.strip_prefix("unix://") {
+            Some(path) => UnixStream::connect(path).is_ok(),
+            None => {
+                let finished = self.attempt(&["--version", "--raw"], Duration::from_secs(5));
+                finished.is_ok_and(|finished| finished.status.success())
+            }
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let prefix: Vec<&str> = self.prefix.iter().map(String::as_str).collect();
+        command(&[&prefix[..], &["swanctl"], words, &["--uri", &self.uri]].concat())
     }
 
     /// Runs `swanctl` whatever comes of it, within `deadline`.
     pub(crate) fn attempt(&self, words: &[&str], deadline: Duration) -> Result<Finished> {
-        let uri = format!("unix://{}", self.socket.display());
-        process::finish(&mut command(&[&["swanctl"], words, &["--uri", &uri]].concat()), deadline)
+        process::finish(&mut self.command(words), deadline)
     }
 
     /// Runs `swanctl`, which must succeed; gives its output.
     pub(crate) fn swanctl(&self, words: &[&str]) -> Result<String> {
-        let uri = format!("unix://{}", self.socket.display());
-        process::run(&mut command(&[&["swanctl"], words, &["--uri", &uri]].concat()), Duration::from_secs(30))
+        process::run(&mut self.command(words), Duration::from_secs(30))
     }
 
     /// All IKE SAs with their children.

@@ -59,7 +59,7 @@ impl Engine {
     pub(crate) fn image(&self, version: Version, containerfile: &Path) -> Result<String> {
         match version {
             Version::V5 => self.build("bookworm", containerfile),
-            Version::V6 => self.build("forky", containerfile).or_else(|cause| {
+            Version::V6 | Version::Kernel => self.build("forky", containerfile).or_else(|cause| {
                 eprintln!("no image of Debian forky ({cause}); taking trixie");
                 self.build("trixie", containerfile)
             }),
@@ -111,6 +111,16 @@ impl Engine {
     pub(crate) fn version(&self, image: &str) -> Result<String> {
         let query = ["dpkg-query", "-W", "-f", "${Version}", "strongswan-swanctl"];
         self.run(&[&["run", "--rm", "--network", "none", image], &query[..]].concat(), MINUTES)
+    }
+
+    /// Writes the file system of `image` to the archive `tar`.
+    pub(crate) fn export(&self, image: &str, tar: &Path) -> Result<()> {
+        let name = format!("{PREFIX}{}-export", std::process::id());
+        self.run(&["create", "--name", &name, image], MINUTES)?;
+        let container = Container { engine: self.program, conf: self.conf.clone(), name: name.clone() };
+        self.run(&["export", "-o", &tar.to_string_lossy(), &name], MINUTES * 2)?;
+        drop(container);
+        Ok(())
     }
 
     /// Starts charon in `namespace`, configured by `folder`; the container sees the case's folder, its parent,

@@ -7,7 +7,8 @@ use crate::Options;
 use crate::failure::{Context, Result};
 use crate::host;
 use crate::process;
-use crate::run::{self, Tally, echo};
+use crate::run::{self, echo};
+use crate::tally::Tally;
 
 /// The demonstration promises less than a minute; a busy machine gets more.
 const DEMO: Duration = Duration::from_secs(180);

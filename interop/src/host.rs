@@ -18,7 +18,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("tshark", "tshark"),
     ("swanctl", "strongswan-swanctl"),
     ("openssl", "openssl"),
+    ("nft", "nftables"),
 ];
+/// What guests need.
+const GUESTS: &[(&str, &str)] = &[("linux.uml", "user-mode-linux"), ("tar", "tar")];
 /// Needed beside [`TOOLS`] where docker is not what the host has.
 const PODMAN: &[(&str, &str)] = &[("podman", "podman"), ("runc", "runc"), ("mmdebstrap", "mmdebstrap")];
 
@@ -32,7 +35,24 @@ pub(crate) fn is_root() -> bool {
 /// # Errors
 /// When something is missing and cannot be installed: the sentence names it.
 pub(crate) fn prepare() -> Result<()> {
-    let missing = missing();
+    let engine = if find("docker") && !find("podman") { &[] } else { PODMAN };
+    install(&[TOOLS, engine].concat())?;
+    if !Path::new("/dev/net/tun").exists() {
+        fail!("missing: /dev/net/tun");
+    }
+    Ok(())
+}
+
+/// Installs what guests need; not every architecture has it.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_guests() -> Result<()> {
+    install(GUESTS)
+}
+
+fn install(tools: &[(&str, &'static str)]) -> Result<()> {
+    let missing = missing(tools);
     if !missing.is_empty() && find("apt-get") {
         eprintln!("installing {}", missing.join(" "));
         let minutes = Duration::from_secs(900);
@@ -44,18 +64,10 @@ pub(crate) fn prepare() -> Result<()> {
         apt(&["update"])?;
         apt(&[&["install", "-y", "--no-install-recommends"], &missing[..]].concat())?;
     }
-    let missing = self::missing();
-    if !missing.is_empty() {
-        fail!("missing: {}", missing.join(" "));
-    }
-    if !Path::new("/dev/net/tun").exists() {
-        fail!("missing: /dev/net/tun");
-    }
-    Ok(())
+    let missing = self::missing(tools);
+    if missing.is_empty() { Ok(()) } else { fail!("missing: {}", missing.join(" ")) }
 }
 
-fn missing() -> Vec<&'static str> {
-    let engine = if find("docker") && !find("podman") { &[] } else { PODMAN };
-    let absent = TOOLS.iter().chain(engine).filter(|(tool, _)| !find(tool));
-    absent.map(|(_, package)| *package).collect()
+fn missing(tools: &[(&str, &'static str)]) -> Vec<&'static str> {
+    tools.iter().filter(|(tool, _)| !find(tool)).map(|(_, package)| *package).collect()
 }

@@ -1,26 +1,23 @@
 //! Just enough HTTP/1.1 over TCP to move a large body each way and compare checksums.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring::digest::{Context as Sha256, SHA256};
 
 use crate::failure::{Context, Result, fail};
-use crate::namespace::Namespace;
 
 const BLOCK: usize = 1 << 18;
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Serves one request in `namespace`: `GET` is answered with `size` octets, `PUT` takes a body; either answer's head
-/// tells the body's checksum.
-pub(crate) fn serve(namespace: &Namespace, address: SocketAddr, size: usize) -> Result<thread::JoinHandle<Result<()>>> {
-    let listener = namespace.run(move || TcpListener::bind(address).context(address))?;
-    namespace.spawn(move || {
-        let (stream, _) = listener.accept().context("accept")?;
-        answer(stream, size)
-    })
+/// Serves one request: `GET` is answered with `size` octets, `PUT` takes a body; either answer's head tells the
+/// body's checksum.
+pub(crate) fn serve(address: SocketAddr, size: usize) -> Result<()> {
+    let listener = TcpListener::bind(address).context(address)?;
+    let (stream, _) = listener.accept().context("accept")?;
+    answer(stream, size)
 }
 
 fn answer(stream: TcpStream, size: usize) -> Result<()> {
@@ -69,10 +66,21 @@ pub(crate) fn upload(server: SocketAddr, size: usize) -> Result<()> {
     Ok(())
 }
 
+/// Connects; a server that does not listen yet is waited for.
 fn connect(server: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&server, PATIENCE).context(format!("connect to {server}"))?;
-    patient(&stream)?;
-    Ok(stream)
+    let start = Instant::now();
+    loop {
+        match TcpStream::connect_timeout(&server, PATIENCE) {
+            Err(cause) if cause.kind() == ErrorKind::ConnectionRefused && start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => {
+                let stream = other.context(format!("connect to {server}"))?;
+                patient(&stream)?;
+                return Ok(stream);
+            }
+        }
+    }
 }
 
 fn patient(stream: &TcpStream) -> Result<()> {

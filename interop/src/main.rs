@@ -1,25 +1,36 @@
 //! Interoperability tests of Cygnet against strongSwan: two network namespaces as hosts, Cygnet on the one, charon
-//! in a container on the other, and scenario folders that say what happens (`interop/scenarios`).
+//! in a container or in a guest with a Linux kernel of its own on the other, and scenario folders that say what
+//! happens (`interop/scenarios`).
 //!
 //! `cargo run -p cygnet-interop` runs them all, `-- --list` names them, `-- --filter TEXT` picks some;
 //! `cargo everything` runs all other tests too.
 
+mod addresses;
+mod axes;
 mod bed;
 mod capture;
+mod configuration;
 mod control;
+mod datagrams;
 mod engine;
 mod everything;
 mod failure;
+mod guest;
 mod host;
 mod http;
 mod namespace;
+mod network;
 mod pki;
 mod process;
+mod remote;
 mod run;
 mod scenario;
 mod side;
 mod step;
+mod tally;
 mod template;
+mod tool;
+mod xfrm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +50,9 @@ struct Cli {
 enum Command {
     /// Every test of the workspace, unit to interop; installs what they need.
     All,
+    /// What the hosts of a case run.
+    #[command(subcommand, hide = true)]
+    Tool(tool::Tool),
 }
 
 /// What to run, and how.
@@ -72,6 +86,7 @@ fn main() -> ExitCode {
     options.require |= std::env::var("CI").is_ok_and(|ci| ci == "true");
     let tally = match command {
         Some(Command::All) => everything::run(&options),
+        Some(Command::Tool(tool)) => return tool::run(tool),
         None => run::interop(&options),
     };
     match tally {

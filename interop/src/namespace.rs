@@ -2,16 +2,25 @@
 
 use std::fs::File;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Result, fail};
 use crate::process::{command, sh};
 
 /// Prefix of every namespace and container name; the harness's process id follows, so that leftovers can be told
 /// from what a running harness owns.
 pub(crate) const PREFIX: &str = "cygnet-interop-";
+
+/// Set when everything is being cleared away: what cases make from then on would stay.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// No namespace is made from now on.
+pub(crate) fn close() {
+    CLOSED.store(true, Ordering::SeqCst);
+}
 
 /// A network namespace, removed when dropped.
 #[derive(Debug)]
@@ -22,6 +31,9 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Makes an empty namespace with its loopback up.
     pub(crate) fn new(name: &str) -> Result<Self> {
+        if CLOSED.load(Ordering::SeqCst) {
+            fail!("the run is over");
+        }
         sh(&["ip", "netns", "add", name])?;
         let namespace = Self { name: name.to_owned() };
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -105,10 +117,11 @@ pub(crate) fn all() -> Vec<String> {
     names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect()
 }
 
-/// Joins two namespaces by a link that is called `outer` at both ends.
-pub(crate) fn connect(a: &Namespace, b: &Namespace) -> Result<()> {
-    a.ip(&["link", "add", "outer", "type", "veth", "peer", "name", "outer", "netns", b.name()])?;
-    a.ip(&["link", "set", "outer", "up"])?;
-    b.ip(&["link", "set", "outer", "up"])?;
+/// Joins two namespaces by a link, and names its ends.
+pub(crate) fn connect(a: (&Namespace, &str), b: (&Namespace, &str)) -> Result<()> {
+    a.0.ip(&["link", "add", a.1, "type", "veth", "peer", "name", b.1, "netns", b.0.name()])?;
+    for (namespace, link) in [a, b] {
+        namespace.ip(&["link", "set", link, "up"])?;
+    }
     Ok(())
 }

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
-use std::{env, fmt, fs, panic, process, thread};
+use std::time::{Duration, Instant};
+use std::{env, fs, panic, process, thread};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,61 +14,16 @@ use crate::Options;
 use crate::bed::{Bed, Lab};
 use crate::engine::Engine;
 use crate::failure::{Context, Failure, Result};
+use crate::guest::Pool;
 use crate::namespace::{self, PREFIX};
 use crate::pki::PkiStore;
-use crate::scenario::{self, Case};
+use crate::process::until;
+use crate::scenario::{self, Case, Version};
+use crate::tally::Tally;
 use crate::{host, step};
 
 /// Lines of each log that a failure shows; the whole logs are kept beside the build's output.
 const SHOWN: usize = 60;
-
-/// How many tests passed, failed, and did not run.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tally {
-    /// Passed.
-    pub(crate) passed: usize,
-    /// Failed.
-    pub(crate) failed: usize,
-    /// Did not run.
-    pub(crate) skipped: usize,
-}
-
-impl Tally {
-    /// Reads `… 3 passed; 0 failed; 1 ignored …` and `3 passed, 0 failed, 1 skipped`.
-    pub(crate) fn from_counts(text: &str) -> Self {
-        let mut tally = Self::default();
-        let words: Vec<&str> = text.split([' ', ';', ',', '.']).filter(|word| !word.is_empty()).collect();
-        for pair in words.windows(2) {
-            let Ok(count) = pair[0].parse::<usize>() else { continue };
-            match pair[1] {
-                "passed" => tally.passed += count,
-                "failed" => tally.failed += count,
-                "ignored" | "skipped" => tally.skipped += count,
-                _ => {}
-            }
-        }
-        tally
-    }
-
-    /// Whether nothing failed, and nothing was left out that had to run.
-    pub(crate) fn is_good(&self, options: &Options) -> bool {
-        self.failed == 0 && (self.skipped == 0 || !options.require)
-    }
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
-    }
-}
 
 /// Cargo, the one that runs us if one does.
 pub(crate) fn cargo() -> String {
@@ -107,9 +61,10 @@ pub(crate) fn interop(options: &Options) -> Result<Option<Tally>> {
     if !host::is_root() {
         return Ok(Some(as_root(options, daemon.as_deref(), cases.len())?));
     }
+    let asked = cases.len();
     let not_run = |cause: Failure| {
         println!("interop did not run: {cause}");
-        Ok(Some(Tally { skipped: cases.len(), ..Tally::default() }))
+        Ok(Some(Tally { skipped: asked, ..Tally::default() }))
     };
     let scratch = env::temp_dir().join(format!("{PREFIX}{}", process::id()));
     fs::create_dir_all(&scratch).context(scratch.display())?;
@@ -120,6 +75,15 @@ pub(crate) fn interop(options: &Options) -> Result<Option<Tally>> {
     };
     sweep(&engine, |pid| !is_harness(pid));
     watch_signals(&scratch)?;
+    if cases.iter().any(|case| case.peer == Version::Kernel) {
+        let ready =
+            if options.self_check { Err(Failure::new("only Cygnet speaks to it")) } else { host::prepare_guests() };
+        if let Err(cause) = ready {
+            println!("cases with a Linux kernel did not run: {cause}");
+            cases.retain(|case| case.peer != Version::Kernel);
+        }
+    }
+    let skipped = asked - cases.len();
     let mut images = Vec::new();
     for case in &cases {
         if images.iter().all(|(version, _)| *version != case.peer) {
@@ -131,8 +95,17 @@ pub(crate) fn interop(options: &Options) -> Result<Option<Tally>> {
             images.push((case.peer, image));
         }
     }
-    let lab = Lab { engine, images, daemon, pki: PkiStore::default(), scratch, keep: options.keep };
-    Ok(Some(run_all(&lab, cases, options.jobs)))
+    let guests = match images.iter().find(|(version, _)| *version == Version::Kernel) {
+        Some((_, image)) => Some(Pool::new(&engine, image, &scratch)?),
+        None => None,
+    };
+    let tool = scratch.join("tool");
+    fs::copy(env::current_exe().context("own path")?, &tool).context(tool.display())?;
+    let (pki, keep) = (PkiStore::default(), options.keep);
+    let lab = Lab { engine, images, guests, tool, daemon, pki, scratch, keep };
+    let mut tally = run_all(&lab, cases, options.jobs);
+    tally.skipped += skipped;
+    Ok(Some(tally))
 }
 
 /// Builds our daemon in the profile that we were built in; gives its binary.
@@ -278,10 +251,12 @@ fn watch_signals(scratch: &Path) -> Result<()> {
             }
         });
         eprintln!("stopped by a signal: clearing away");
+        namespace::close();
         if let Ok(engine) = Engine::find(&scratch) {
             sweep(&engine, |pid| pid == process::id());
         }
-        let _ = fs::remove_dir_all(&scratch);
+        // Cases that are failing now may still write.
+        let _ = until("the folder's removal", Duration::from_secs(5), || fs::remove_dir_all(&scratch).ok());
         process::exit(130);
     });
     Ok(())
@@ -313,13 +288,6 @@ fn is_harness(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_counts_of_cargo_and_of_itself() {
-        let tally = Tally::from_counts("ok. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out");
-        assert_eq!(tally.to_string(), "12 passed, 1 failed, 2 skipped");
-        assert_eq!(Tally::from_counts(&tally.to_string()).to_string(), tally.to_string());
-    }
 
     #[test]
     fn every_scenario_folder_is_well_formed() {

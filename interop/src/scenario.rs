@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub(crate) use crate::axes::{Auth, Esn, Esp, Mode, Nat, Outer, Version, Who};
 use crate::failure::{Context, Result};
 
 /// A scenario folder.
@@ -65,6 +66,9 @@ struct Matrix {
     peer: Vec<Version>,
     outer: Vec<Outer>,
     esp: Vec<Esp>,
+    mode: Vec<Mode>,
+    esn: Vec<Esn>,
+    nat: Vec<Nat>,
     algorithms: Vec<String>,
 }
 
@@ -76,86 +80,11 @@ impl Default for Matrix {
             peer: vec![Version::V6],
             outer: vec![Outer::V4],
             esp: vec![Esp::Udp],
+            mode: vec![Mode::Tunnel],
+            esn: vec![Esn::Off],
+            nat: vec![Nat::None],
             algorithms: Vec::new(),
         }
-    }
-}
-
-macro_rules! labelled {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-        pub(crate) enum $name { $($(#[$vdoc])* #[serde(rename = $label)] $variant),+ }
-        impl $name {
-            /// As scenario files and case names write it.
-            pub(crate) fn label(self) -> &'static str {
-                match self { $(Self::$variant => $label),+ }
-            }
-        }
-    };
-}
-
-labelled! {
-    /// One of the two sides.
-    Who {
-        /// Cygnet.
-        Ours = "ours",
-        /// strongSwan.
-        Theirs = "theirs",
-    }
-}
-
-impl Who {
-    /// The other side.
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Ours => Self::Theirs,
-            Self::Theirs => Self::Ours,
-        }
-    }
-}
-
-labelled! {
-    /// How both sides authenticate.
-    Auth {
-        /// Pre-shared key.
-        Psk = "psk",
-        /// Certificates with ECDSA P-256 keys.
-        Ecdsa = "ecdsa",
-        /// Certificates with RSA-2048 keys, below an intermediate authority.
-        Rsa = "rsa",
-        /// Certificates with Ed25519 keys.
-        Ed25519 = "ed25519",
-    }
-}
-
-labelled! {
-    /// Which strongSwan.
-    Version {
-        /// 5.9.8, of Debian bookworm.
-        V5 = "5.9",
-        /// The newest 6.x that Debian has.
-        V6 = "6",
-    }
-}
-
-labelled! {
-    /// The outer address family.
-    Outer {
-        /// IPv4.
-        V4 = "v4",
-        /// IPv6.
-        V6 = "v6",
-    }
-}
-
-labelled! {
-    /// How ESP travels.
-    Esp {
-        /// In UDP (RFC 3948).
-        Udp = "udp",
-        /// As IP protocol 50.
-        Raw = "raw",
     }
 }
 
@@ -165,10 +94,13 @@ labelled! {
 pub(crate) enum Step {
     /// The case's initiator brings the tunnel up; both sides report it.
     Up,
-    /// Ping both ways, inner IPv4 and IPv6.
+    /// Ping both ways; in tunnel mode inner IPv4 and IPv6.
     Ping,
-    /// HTTP download over IPv4 and upload over IPv6, 100 MB each, with equal checksums.
+    /// HTTP download and upload, 100 MB each (20 MB with a guest), with equal checksums; in tunnel mode the download
+    /// over IPv4, the upload over IPv6.
     Transfer,
+    /// UDP datagrams of all sizes, most of them fragmented, are echoed by either side.
+    Datagrams,
     /// The outer link carried nothing but IKE, ESP and address resolution.
     NoPlaintext,
     /// Our key log decrypts our IKE messages and the inner packets of ESP.
@@ -189,6 +121,8 @@ pub(crate) enum Step {
     Restart(Who),
     /// We stop in good order: the peer is told and nothing is left in our network.
     CleanStop,
+    /// The peer's kernel holds the SAs that both sides tell of, with the keys of our key log, and as the case wants them.
+    KernelState,
     /// The real `swanctl` lists, initiates, terminates and reads statistics through our control socket.
     Swanctl,
     /// So many mutated messages are sent at us in the peer's name.
@@ -220,15 +154,27 @@ pub(crate) struct Case {
     pub(crate) outer: Outer,
     /// How ESP travels.
     pub(crate) esp: Esp,
+    /// Mode of the Child SA.
+    pub(crate) mode: Mode,
+    /// Extended sequence numbers.
+    pub(crate) esn: Esn,
+    /// Address translation.
+    pub(crate) nat: Nat,
     /// IKE and ESP proposal, with a slash between, where it is not the one that goes with `auth`.
     pub(crate) algorithms: Option<String>,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, initiator, auth, peer, outer, esp, algorithms } = self;
+        let Self { scenario, initiator, auth, peer, outer, esp, mode, esn, nat, algorithms } = self;
         let parts = [initiator.label(), auth.label(), peer.label(), outer.label(), esp.label()];
         write!(f, "{}/{}", scenario.name, parts.join("-"))?;
+        // What is ordinary is not told.
+        let other = [(*mode != Mode::Tunnel).then(|| mode.label()), (*esn != Esn::Off).then(|| esn.label())];
+        other.iter().flatten().try_for_each(|label| write!(f, "-{label}"))?;
+        if *nat != Nat::None {
+            write!(f, "-nat-{}", nat.label())?;
+        }
         algorithms.iter().try_for_each(|algorithms| write!(f, "-{}", algorithms.replace('/', "-")))
     }
 }
@@ -260,25 +206,39 @@ fn expand(mut scenario: Scenario) -> Vec<Case> {
     }
     let scenario = std::sync::Arc::new(scenario);
     let mut cases = Vec::new();
-    for Matrix { initiator, auth, peer, outer, esp, algorithms } in tables {
-        let algorithms: Vec<_> = match algorithms[..] {
+    for matrix in tables {
+        let algorithms: Vec<_> = match matrix.algorithms[..] {
             [] => vec![None],
-            _ => algorithms.into_iter().map(Some).collect(),
+            _ => matrix.algorithms.iter().cloned().map(Some).collect(),
         };
-        for &peer in &peer {
-            for &outer in &outer {
-                for &esp in &esp {
-                    for &auth in &auth {
-                        for algorithms in &algorithms {
-                            cases.extend(initiator.iter().map(|&initiator| {
-                                let (scenario, algorithms) = (scenario.clone(), algorithms.clone());
-                                Case { scenario, initiator, auth, peer, outer, esp, algorithms }
-                            }));
-                        }
-                    }
-                }
-            }
-        }
+        let plain = Case {
+            scenario: scenario.clone(),
+            initiator: Who::Ours,
+            auth: Auth::Psk,
+            peer: Version::V6,
+            outer: Outer::V4,
+            esp: Esp::Udp,
+            mode: Mode::Tunnel,
+            esn: Esn::Off,
+            nat: Nat::None,
+            algorithms: None,
+        };
+        // The first axis varies slowest.
+        let some = vec![plain];
+        let some = along(some, &matrix.peer, |case, &peer| Case { peer, ..case });
+        let some = along(some, &matrix.outer, |case, &outer| Case { outer, ..case });
+        let some = along(some, &matrix.esp, |case, &esp| Case { esp, ..case });
+        let some = along(some, &matrix.mode, |case, &mode| Case { mode, ..case });
+        let some = along(some, &matrix.esn, |case, &esn| Case { esn, ..case });
+        let some = along(some, &matrix.nat, |case, &nat| Case { nat, ..case });
+        let some = along(some, &matrix.auth, |case, &auth| Case { auth, ..case });
+        let some = along(some, &algorithms, |case, algorithms| Case { algorithms: algorithms.clone(), ..case });
+        cases.extend(along(some, &matrix.initiator, |case, &initiator| Case { initiator, ..case }));
     }
     cases
+}
+
+/// Each case with each value of an axis.
+fn along<T>(cases: Vec<Case>, values: &[T], with: impl Fn(Case, &T) -> Case) -> Vec<Case> {
+    cases.iter().flat_map(|case| values.iter().map(|value| with(case.clone(), value))).collect()
 }

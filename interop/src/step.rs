@@ -1,6 +1,7 @@
 //! What the steps of a scenario do.
 
 mod failures;
+mod kernel;
 mod lifecycle;
 mod mutation;
 mod rekey;
@@ -18,6 +19,7 @@ pub(crate) fn perform(bed: &mut Bed<'_>, step: &Step) -> Result<()> {
         Step::Up => tunnel::up(bed, bed.case.initiator),
         Step::Ping => traffic::ping(bed),
         Step::Transfer => traffic::transfer(bed),
+        Step::Datagrams => traffic::datagrams(bed),
         Step::NoPlaintext => traffic::no_plaintext(bed),
         Step::Decrypt => traffic::decrypt(bed),
         Step::Refused(told) => failures::refused(bed, told),
@@ -28,6 +30,7 @@ pub(crate) fn perform(bed: &mut Bed<'_>, step: &Step) -> Result<()> {
         Step::PeerReturns(seconds) => lifecycle::peer_returns(bed, *seconds),
         Step::Restart(who) => lifecycle::restart(bed, *who),
         Step::CleanStop => lifecycle::clean_stop(bed),
+        Step::KernelState => kernel::state(bed),
         Step::Swanctl => tools::swanctl(bed),
         Step::Mutate(messages) => mutation::mutate(bed, *messages),
     }?;

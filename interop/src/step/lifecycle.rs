@@ -47,7 +47,7 @@ pub(super) fn clean_stop(bed: &mut Bed<'_>) -> Result<()> {
     until("the peer's SAs' end", Duration::from_secs(3), || {
         bed.theirs.control.list().is_ok_and(|ikes| ikes.is_empty()).then_some(())
     })?;
-    let after = bed.ours.namespace.footprint()?;
+    let after = bed.ours.namespace().footprint()?;
     let (before, after) = (lines(&bed.untouched), lines(&after));
     if before != after {
         let left: Vec<_> = after.symmetric_difference(&before).collect();

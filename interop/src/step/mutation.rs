@@ -14,11 +14,12 @@ use rand::{RngExt, SeedableRng};
 
 use super::traffic::{self, DensePing};
 use super::tunnel;
+use crate::addresses::outer;
 use crate::bed::Bed;
 use crate::capture;
 use crate::failure::{Context, Result, fail};
 use crate::process::until;
-use crate::scenario::{Outer, Who};
+use crate::scenario::{Nat, Outer, Who};
 
 /// A run's mutations are the same as the last one's.
 const SEED: u64 = 7296;
@@ -42,7 +43,7 @@ pub(super) fn mutate(bed: &mut Bed<'_>, count: usize) -> Result<()> {
     let (first, rest) = (mutants(&originals, count / 5, SEED), mutants(&originals, count - count / 5, SEED + 1));
     send(bed, first)?;
     let memory = bed.ours.memory()?;
-    let ping = DensePing::start(bed, Who::Ours, Outer::V4);
+    let ping = DensePing::start(bed, Who::Ours);
     send(bed, rest)?;
     ping.finish()?;
     let grown = until("memory to settle", Duration::from_secs(5), || {
@@ -102,10 +103,10 @@ fn mutate_once(data: &mut Vec<u8>, skip: usize, rng: &mut StdRng) {
 
 /// Sends from the peer's address and ports. A raw socket leaves the peer's own sockets alone.
 fn send(bed: &Bed<'_>, messages: Vec<(u16, Vec<u8>)>) -> Result<()> {
-    bed.theirs.namespace.run(move || {
+    bed.theirs.namespace().run(move || {
         let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Udp).context("socket")?;
         setsockopt(&raw, sockopt::Mark, &0x42).context("mark")?;
-        let target: Ipv4Addr = crate::side::outer(Who::Ours, Outer::V4).parse().context("address")?;
+        let target: Ipv4Addr = outer(Nat::None, Who::Ours, Outer::V4).parse().context("address")?;
         let [a, b, c, d] = target.octets();
         for (number, (port, data)) in messages.iter().enumerate() {
             let length = u16::try_from(data.len() + 8).context("length")?;

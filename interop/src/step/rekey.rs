@@ -7,13 +7,13 @@ use super::tunnel::{Agreement, agree};
 use crate::bed::Bed;
 use crate::failure::Result;
 use crate::process::until;
-use crate::scenario::{Outer, Who};
+use crate::scenario::Who;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Child SA and IKE SA are rekeyed by either side while either side pings, 10 ms apart; no packet is lost.
 pub(super) fn rekey(bed: &Bed<'_>) -> Result<()> {
-    let pings = [DensePing::start(bed, Who::Ours, Outer::V4), DensePing::start(bed, Who::Theirs, Outer::V6)];
+    let pings = [Who::Ours, Who::Theirs].map(|who| DensePing::start(bed, who));
     let mut before = agree(bed, PATIENCE)?;
     for who in [Who::Ours, Who::Theirs] {
         bed.side(who).control.swanctl(&["--rekey", "--child", "net"])?;

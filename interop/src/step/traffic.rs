@@ -1,30 +1,28 @@
 //! Traffic through the tunnel, and what the outer link showed of it.
 
-use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::addresses::{Way, ways};
 use crate::bed::Bed;
 use crate::capture;
 use crate::failure::{Context, Failure, Result, fail};
-use crate::http;
-use crate::namespace::Namespace;
-use crate::process;
-use crate::scenario::{Esp, Outer, Who};
-use crate::side::inner;
+use crate::process::{self, Process};
+use crate::scenario::{Esp, Version, Who};
 
-/// Octets each way.
-const SIZE: usize = 100_000_000;
+/// Sizes of datagrams, octets: one that fits, one that is fragmented once, and many times.
+const SIZES: [&str; 5] = ["20", "2000", "8000", "40000", "60000"];
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ping from either side, inner IPv4 and IPv6.
+/// Ping from either side, by all ways.
 pub(super) fn ping(bed: &Bed<'_>) -> Result<()> {
     for who in [Who::Ours, Who::Theirs] {
-        for family in [Outer::V4, Outer::V6] {
-            let (from, to) = (inner(who, family), inner(who.other(), family));
+        for Way { from, to, .. } in ways(&bed.case, who) {
             let words = ["ping", "-n", "-c", "3", "-i", "0.1", "-W", "2", "-I", &from, &to];
-            let finished = process::finish(&mut bed.side(who).namespace.command(&words), Duration::from_secs(15))?;
+            let finished = process::finish(&mut bed.side(who).command(&words), Duration::from_secs(15))?;
             if !finished.text.contains(" 0% packet loss") {
                 fail!("{} pings {to}:\n{}", who.label(), finished.text);
             }
@@ -42,11 +40,13 @@ pub(super) struct DensePing {
 
 impl DensePing {
     /// Pings from `who`, 10 ms apart, until [`DensePing::finish`]: round after round, each of which runs to its end,
-    /// so that every request has its reply.
-    pub(super) fn start(bed: &Bed<'_>, who: Who, family: Outer) -> Self {
-        let (from, to) = (inner(who, family), inner(who.other(), family));
+    /// so that every request has its reply. Our side takes its first way, the peer its last.
+    pub(super) fn start(bed: &Bed<'_>, who: Who) -> Self {
+        let mut ways = ways(&bed.case, who);
+        let last = ways.len() - 1;
+        let Way { from, to, .. } = ways.swap_remove(if who == Who::Ours { 0 } else { last });
         let words = ["ping", "-n", "-q", "-i", "0.01", "-c", "200", "-W", "2", "-I", &from, &to];
-        let mut command = bed.side(who).namespace.command(&words);
+        let mut command = bed.side(who).command(&words);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let work = thread::spawn(move || {
@@ -71,27 +71,42 @@ impl DensePing {
     }
 }
 
-/// Downloads over inner IPv4 and uploads over inner IPv6 from a server on the peer's host.
-pub(super) fn transfer(bed: &Bed<'_>) -> Result<()> {
-    let (ours, theirs) = (&bed.ours.namespace, &bed.theirs.namespace);
-    let address = |family| -> Result<SocketAddr> {
-        let ip = inner(Who::Theirs, family).parse().context("address")?;
-        Ok(SocketAddr::new(ip, 80))
-    };
-    let (v4, v6) = (address(Outer::V4)?, address(Outer::V6)?);
-    exchange(ours, theirs, v4, move || http::download(v4).map(drop))?;
-    exchange(ours, theirs, v6, move || http::upload(v6, SIZE))
+/// A command of `who` that is one of this harness's own tools.
+fn tool(bed: &Bed<'_>, who: Who, words: &[&str]) -> Command {
+    bed.side(who).command(&[&[&*bed.lab.tool.to_string_lossy(), "tool"], words].concat())
 }
 
-fn exchange(
-    client: &Namespace,
-    server: &Namespace,
-    address: SocketAddr,
-    work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Result<()> {
-    let serving = http::serve(server, address, SIZE)?;
-    client.run(work)?;
-    serving.join().map_err(|_| Failure::new("the HTTP server panicked"))?
+/// `address`, with brackets around IPv6.
+fn endpoint(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+/// Downloads by our first way and uploads by our last, from a server on the peer's host.
+pub(super) fn transfer(bed: &Bed<'_>) -> Result<()> {
+    // A guest's kernel has a tenth of the pace.
+    let size = if bed.case.peer == Version::Kernel { "20000000" } else { "100000000" };
+    let ways = ways(&bed.case, Who::Ours);
+    let (Some(first), Some(last)) = (ways.first(), ways.last()) else { fail!("no way") };
+    for (way, words) in [(first, &["download"][..]), (last, &["upload", size])] {
+        let (at, to) = (endpoint(&way.at, 80), endpoint(&way.to, 80));
+        let mut server = Process::start(&mut tool(bed, Who::Theirs, &["serve", &at, size]))?;
+        process::run(&mut tool(bed, Who::Ours, &[&words[..1], &[&to], &words[1..]].concat()), PATIENCE)?;
+        server.wait(Duration::from_secs(5))?.filter(|status| status.success()).context("the HTTP server failed")?;
+    }
+    Ok(())
+}
+
+/// Either side sends datagrams of all sizes, by all ways, and gets them back as they were.
+pub(super) fn datagrams(bed: &Bed<'_>) -> Result<()> {
+    for who in [Who::Ours, Who::Theirs] {
+        for way in ways(&bed.case, who) {
+            let (at, to) = (endpoint(&way.at, 7), endpoint(&way.to, 7));
+            let _echo = Process::start(&mut tool(bed, who.other(), &["echo", &at]))?;
+            let words = [&["datagrams", &way.from, &to][..], &SIZES].concat();
+            process::run(&mut tool(bed, who, &words), PATIENCE).context(who.label())?;
+        }
+    }
+    Ok(())
 }
 
 /// The outer link carried nothing in the clear; and it carried ESP in the way that the case is about.
@@ -99,15 +114,16 @@ pub(super) fn no_plaintext(bed: &mut Bed<'_>) -> Result<()> {
     let file = bed.plaintext.take().context("this capture is over")?.finish()?;
     capture::must_be_empty(&file)?;
     let Some(packets) = bed.packets.as_ref() else { return Ok(()) };
+    // ESP begins with an SPI, IKE on the same port with four zero octets (RFC 3948 §2.2).
     let esp = match bed.case.esp {
-        Esp::Udp => "udp.port == 4500 && esp",
-        Esp::Raw => "(ip.proto == 50 || ipv6.nxt == 50) && esp && !udp",
+        Esp::Udp => "udp port 4500 and (udp[8:4] != 0 or (ip6 and ip6[48:4] != 0))",
+        Esp::Raw => "ip proto 50 or ip6 proto 50",
     };
-    if capture::decrypted(packets.file(), bed.ours.folder.join("no-keys").as_path(), esp, &["frame.number"])?.is_empty()
-    {
-        fail!("the capture shows no {} ESP", bed.case.esp.label());
+    let file = packets.file().to_string_lossy();
+    match process::sh(&["tcpdump", "-n", "-c", "1", "-r", &file, esp])?.is_empty() {
+        true => fail!("the capture shows no {} ESP", bed.case.esp.label()),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// With our key log tshark reads the IKE_AUTH exchange and the inner pings of both families and directions.
@@ -118,20 +134,23 @@ pub(super) fn decrypt(bed: &mut Bed<'_>) -> Result<()> {
     let file = bed.packets.take().context("this capture is over")?.finish()?;
     let keys = bed.ours.folder.join("keys");
     // Exchange type 35 is IKE_AUTH; payload 39 (AUTH) is seen only where its SK payload was decrypted.
-    let auth =
-        capture::decrypted(&file, &keys, "isakmp.exchangetype == 35 && isakmp.typepayload == 39", &["frame.number"])?;
-    if auth.len() < 2 {
-        fail!("tshark decrypts {} of the two IKE_AUTH messages", auth.len());
+    let filter = "(isakmp.exchangetype == 35 && isakmp.typepayload == 39) || (esp && (icmp || icmpv6))";
+    let fields = ["isakmp.exchangetype", "icmp.type", "icmpv6.type"];
+    let lines = capture::decrypted(&file, &keys, filter, &fields)?;
+    let count = |column: usize, value: &str| {
+        lines.iter().filter(|line| line.split('\t').nth(column).is_some_and(|field| field == value)).count()
+    };
+    let auth = count(0, "35");
+    if auth < 2 {
+        fail!("tshark decrypts {auth} of the two IKE_AUTH messages");
     }
-    for (what, request, reply) in [
-        ("IPv4", "esp && icmp.type == 8", "esp && icmp.type == 0"),
-        ("IPv6", "esp && icmpv6.type == 128", "esp && icmpv6.type == 129"),
-    ] {
-        for filter in [request, reply] {
+    for Way { to, .. } in ways(&bed.case, Who::Ours) {
+        let (column, kinds) = if to.contains(':') { (2, ["128", "129"]) } else { (1, ["8", "0"]) };
+        for kind in kinds {
             // Either side pinged three times, so that six requests and six replies passed.
-            let seen = capture::decrypted(&file, &keys, filter, &["frame.number"])?.len();
+            let seen = count(column, kind);
             if seen < 6 {
-                fail!("tshark decrypts {seen} of 6 inner {what} packets ({filter})");
+                fail!("tshark decrypts {seen} of 6 packets ({} {kind})", fields[column]);
             }
         }
     }

@@ -1,0 +1,69 @@
+//! UDP datagrams of any size, most of them fragmented, sent there and back and compared.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Context, Result, fail};
+
+/// The largest that IPv4 allows, octets.
+const LARGEST: usize = 65507;
+/// Between a datagram and the same again: one that was lost.
+const AGAIN: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends every datagram back where it came from, for ever.
+pub(crate) fn echo(address: SocketAddr) -> Result<()> {
+    let socket = UdpSocket::bind(address).context(address)?;
+    let mut datagram = vec![0; LARGEST];
+    loop {
+        // An error concerns an answer sent earlier: its client has gone.
+        if let Ok((length, client)) = socket.recv_from(&mut datagram) {
+            let _ = socket.send_to(&datagram[..length], client);
+        }
+    }
+}
+
+/// Sends a datagram of each of `sizes` octets from `from`; each must come back as it was.
+///
+/// # Errors
+/// When one does not come back at all within ten seconds and as many attempts as fit, or comes back changed.
+pub(crate) fn compare(from: IpAddr, echo: SocketAddr, sizes: &[usize]) -> Result<()> {
+    let socket = UdpSocket::bind((from, 0)).context(from)?;
+    socket.connect(echo).context(echo)?;
+    socket.set_read_timeout(Some(AGAIN)).context("timeout")?;
+    sizes.iter().try_for_each(|&size| exchange(&socket, size).context(format!("a datagram of {size} octets")))
+}
+
+fn exchange(socket: &UdpSocket, size: usize) -> Result<()> {
+    let sent: Vec<u8> = (0..size as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect();
+    let mut received = vec![0; LARGEST];
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        match socket.send(&sent).and_then(|_| socket.recv(&mut received)) {
+            Ok(length) if length == size && received[..size] == sent => return Ok(()),
+            // The answer to an earlier attempt with another size.
+            Ok(length) if length != size => {}
+            Ok(_) => fail!("its content changed"),
+            // Nobody listens yet, or it was lost.
+            Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => std::thread::sleep(AGAIN / 10),
+            Err(cause) if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(cause) => fail!("{cause}"),
+        }
+    }
+    fail!("did not come back within {PATIENCE:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_echoed_is_the_same() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let address = socket.local_addr().expect("address");
+        drop(socket);
+        std::thread::spawn(move || echo(address));
+        compare(address.ip(), address, &[20, 2000, 60000]).expect("echoed");
+    }
+}

@@ -1,0 +1,18 @@
+#!/bin/sh
+# First process of a guest: file systems, modules, names of the links, then the agent for as long as the guest lives.
+# The kernel's command line gives, as environment variables, `harness` (a folder that the host shares, at its own
+# path), `modules` (the host's module tree), `address` (of the link `manage`) and `agent` (where the agent listens).
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmpfs /run
+mount -t hostfs -o "$harness" none "$harness"
+mount -t hostfs -o "$modules" none /lib/modules
+modprobe -a xfrm_user esp4 esp6 gcm ccm seqiv echainiv
+ip link set lo up
+ip link set vec0 name outer
+ip link set vec1 name manage
+ip addr add "$address" dev manage
+ip link set manage up
+exec "$harness/tool" tool agent "$agent"
