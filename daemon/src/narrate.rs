@@ -142,6 +142,7 @@ fn cause(cause: FailureCause) -> String {
         FailureCause::Authentication => "authentication failed (AUTHENTICATION_FAILED)".to_owned(),
         FailureCause::Certificate => "the peer's certificate was refused".to_owned(),
         FailureCause::Selectors => "no common traffic selectors (TS_UNACCEPTABLE)".to_owned(),
+        FailureCause::Mode => "the sides want different modes (USE_TRANSPORT_MODE)".to_owned(),
         FailureCause::Protocol => "the peer's message breaks the protocol (INVALID_SYNTAX)".to_owned(),
         FailureCause::Timeout => "the peer does not answer".to_owned(),
         FailureCause::Notified(number) => format!("the peer answered with error notification {number}"),

@@ -127,6 +127,8 @@ pub enum FailureCause {
     Certificate,
     /// TS_UNACCEPTABLE (RFC 7296 §2.9), sent or received.
     Selectors,
+    /// One side wants transport mode, the other tunnel mode (USE_TRANSPORT_MODE, RFC 7296 §1.3.1).
+    Mode,
     /// INVALID_SYNTAX or a message that breaks the protocol.
     Protocol,
     /// No answer.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cygnet_esp::{Encr, Spi};
-use cygnet_spd::TrafficSelector;
+use cygnet_spd::{Mode, TrafficSelector};
 
 use crate::config::{Child, Connection};
 use crate::identity::Identity;
@@ -110,6 +110,8 @@ pub struct ChildStatus {
     pub local_ts: Vec<TrafficSelector>,
     /// Selectors of the peer's side.
     pub remote_ts: Vec<TrafficSelector>,
+    /// What ESP wraps.
+    pub mode: Mode,
     /// When it was installed.
     pub installed: Instant,
     /// When we rekey it, by time.

@@ -148,6 +148,7 @@ fn up(connection: &Arc<Connection>, ike: u64, child: u64) -> IkeStatus {
         active_task: None,
         queued_tasks: Vec::new(),
         children: vec![ChildStatus {
+            mode: cygnet_spd::Mode::Tunnel,
             id: ChildId(child),
             state: ChildState::Installed,
             spi_in: cygnet_esp::Spi(0xc000_0001),

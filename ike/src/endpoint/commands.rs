@@ -9,6 +9,7 @@ use crate::command::Command;
 use crate::config::{Child, Config, Connection, StartAction};
 use crate::event::{DownReason, Event, Failure, FailureCause};
 use crate::exchange::Task;
+use crate::exchange::wish::Wish;
 use crate::output::{IkeSaId, Path};
 use crate::sa::IkeSa;
 
@@ -114,7 +115,8 @@ impl Endpoint {
         let serves =
             |c: &Arc<Connection>| Some((c.clone(), c.children.iter().find(|child| child.policy == policy)?.clone()));
         let Some((connection, child)) = self.cx.config.connections.iter().find_map(serves) else { return };
-        let under_way = |sa: &IkeSa| sa.is_of(&connection.name) && sa.expects(&child.name);
+        let wish = Wish::new(child.clone(), Some(flow));
+        let under_way = |sa: &IkeSa| sa.is_of(&connection.name) && sa.expects_for(&wish);
         if !self.sas.values().any(under_way) {
             self.bring_up(&connection, vec![child], Some(flow));
         }
@@ -129,7 +131,7 @@ impl Endpoint {
         if let Some(id) = usable.map(IkeSa::id).next_back() {
             return self.with_sa(id, |sa, cx| {
                 for child in children {
-                    sa.want(cx, child, flow);
+                    sa.want(cx, Wish::new(child, flow));
                 }
             });
         }
@@ -137,7 +139,7 @@ impl Endpoint {
             let cause = format!("no address to dial: remote_addrs is {}", list(&connection.remote_addrs));
             return self.cannot(&connection.name, None, cause, "give remote_addrs one single address");
         };
-        let wanted = children.into_iter().map(|child| (child, flow)).collect();
+        let wanted = children.into_iter().map(|child| Wish::new(child, flow)).collect();
         let sa = IkeSa::initiate(&mut self.cx, connection.clone(), path, wanted);
         if let Some(sa) = sa {
             self.insert(sa);

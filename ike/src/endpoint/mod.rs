@@ -180,7 +180,12 @@ impl Endpoint {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Successor(sa) => self.insert(*sa),
+            Effect::Successor(sa) => {
+                let id = sa.id();
+                self.insert(*sa);
+                // What waited on the old SA goes on here.
+                self.with_sa(id, IkeSa::start_next);
+            }
             Effect::InitialContact { by, local, remote } => {
                 let Some(since) = self.sas.get(&by).map(IkeSa::created) else { return };
                 // What was established after the peer began this SA is no leftover of its former life: both sides

@@ -6,17 +6,15 @@
 //!        <-- HDR, SK {N(INVALID_KE_PAYLOAD | NO_PROPOSAL_CHOSEN | TS_UNACCEPTABLE | NO_ADDITIONAL_SAS | ...)}
 //! ```
 
-use std::sync::Arc;
-
-use cygnet_spd::Flow;
-
-use crate::config::Child;
 use crate::crypto::kex::Offer;
 use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
-use crate::exchange::child::{self, ChildOffer, Origin};
+use crate::exchange::child::{self, Origin};
+use crate::exchange::child_choice;
+use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, notify};
+use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce};
@@ -28,7 +26,6 @@ use crate::sa::IkeSa;
 #[derive(Debug)]
 pub(crate) struct CreateChild {
     offer: ChildOffer,
-    flow: Option<Flow>,
     ni: Vec<u8>,
     kex: Option<Offer>,
     /// Groups tried so far.
@@ -36,17 +33,13 @@ pub(crate) struct CreateChild {
 }
 
 /// Asks for a Child SA, unless there is one by now.
-pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, template: Arc<Child>, flow: Option<Flow>) {
-    let is_there = match &flow {
-        Some(flow) => sa.children.carries(&template.name, flow),
-        None => sa.children.serving(&template.name).is_some(),
-    };
-    if is_there {
+pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, wish: Wish) {
+    if wish.is_met(&sa.children) {
         return;
     }
-    let offer = ChildOffer::in_create_child_sa(cx, template, flow);
+    let Some(offer) = ChildOffer::in_create_child_sa(cx, sa, wish) else { return };
     let kex = offer.key_exchange(cx, &[], None);
-    CreateChild { offer, flow, ni: cx.nonce(), kex, tried: Vec::new() }.send(cx, sa);
+    CreateChild { offer, ni: cx.nonce(), kex, tried: Vec::new() }.send(cx, sa);
 }
 
 impl CreateChild {
@@ -63,8 +56,8 @@ impl CreateChild {
         sa.send_request(cx, &request, InFlight::CreateChild(self));
     }
 
-    pub(crate) fn child_name(&self) -> &str {
-        &self.offer.template.name
+    pub(crate) fn wish(&self) -> &Wish {
+        &self.offer.wish
     }
 
     pub(crate) fn finish(self, cx: &mut Ctx, sa: &mut IkeSa, reply: &Opened<'_>) -> Result<(), Failure> {
@@ -80,7 +73,7 @@ impl CreateChild {
                     self.offer.refused(cx, sa, error.kind);
                 }
                 NotifyType::TEMPORARY_FAILURE => {
-                    sa.queue.push_front(Task::CreateChild(self.offer.template, self.flow));
+                    sa.queue.push_front(Task::CreateChild(self.offer.wish));
                     sa.pause(cx, TEMPORARY_FAILURE_WAIT);
                 }
                 other => {
@@ -94,15 +87,16 @@ impl CreateChild {
             return Ok(());
         }
         let nr = payloads.nonce()?.0;
-        let agreed = self.offer.accept(payloads);
-        let both = agreed.and_then(|agreed| {
-            let shared = child::complete_key_exchange(self.kex, &agreed.suite, payloads)?;
-            Some((agreed, shared))
+        let both = self.offer.accept(sa, payloads).and_then(|agreed| {
+            let shared = child::complete_key_exchange(self.kex, &agreed.suite, payloads);
+            Ok((agreed, shared.ok_or(Unacceptable::NotOffered)?))
         });
-        let Some((agreed, shared)) = both else {
-            self.offer.refused(cx, sa, NotifyType::INVALID_SYNTAX);
-            sa.push(cx, Task::DiscardChild(self.offer.spi_in));
-            return Ok(());
+        let (agreed, shared) = match both {
+            Ok(both) => both,
+            Err(why) => {
+                self.offer.reject(cx, sa, why);
+                return Ok(());
+            }
         };
         if sa.deleted_early.contains(&agreed.spi_out) {
             // The peer made it and deleted it again before we heard of it.
@@ -130,7 +124,7 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     if sa.children.len() >= MAX_CHILDREN {
         return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
     }
-    let choice = child::choose(cx, sa, &connection, &connection.children, payloads, true)?;
+    let choice = child_choice::choose(cx, sa, &connection, &connection.children, payloads, true)?;
     let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
     let nr = cx.nonce();
 

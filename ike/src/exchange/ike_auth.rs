@@ -14,9 +14,12 @@ use crate::crypto::key_schedule::Nonces;
 use crate::crypto::prf::Prf;
 use crate::endpoint::context::{Ctx, Effect};
 use crate::event::{DownReason, Event, FailureCause};
-use crate::exchange::child::{self, ChildOffer, Origin};
+use crate::exchange::child::{self, Origin};
+use crate::exchange::child_choice;
+use crate::exchange::child_offer::ChildOffer;
 use crate::exchange::failure::{Failure, Report, list};
 use crate::exchange::proof::{self, Disbelief};
+use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task, informational};
 use crate::identity::Identity;
 use crate::message::payload::{Auth, Id};
@@ -56,11 +59,18 @@ pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, transcript: Transcript) {
             return sa.bury(cx, DownReason::Failed);
         }
     };
-    let first = sa.queue.iter().position(|task| matches!(task, Task::CreateChild(..)));
-    let offer = match first.and_then(|at| sa.queue.remove(at)) {
-        Some(Task::CreateChild(template, flow)) => Some(ChildOffer::in_ike_auth(cx, template, flow)),
-        _ => None,
-    };
+    let (mut offer, mut asked) = (None, false);
+    while offer.is_none()
+        && let Some(first) = sa.queue.iter().position(|task| matches!(task, Task::CreateChild(_)))
+        && let Some(Task::CreateChild(wish)) = sa.queue.remove(first)
+    {
+        asked = true;
+        offer = ChildOffer::in_ike_auth(cx, sa, wish);
+    }
+    if asked && offer.is_none() {
+        // Nothing that was wanted can be had on this path.
+        return sa.bury(cx, DownReason::Failed);
+    }
 
     let mut request = sa.request(ExchangeType::IKE_AUTH);
     request.push(&Payload::IdI(Id::new(id.id_type(), &id.data())));
@@ -82,8 +92,8 @@ pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, transcript: Transcript) {
 }
 
 impl IkeAuth {
-    pub(crate) fn child_name(&self) -> Option<&str> {
-        self.offer.as_ref().map(|offer| &*offer.template.name)
+    pub(crate) fn wish(&self) -> Option<&Wish> {
+        self.offer.as_ref().map(|offer| &offer.wish)
     }
 
     pub(crate) fn finish(self, cx: &mut Ctx, sa: &mut IkeSa, reply: &Opened<'_>) -> Result<(), Failure> {
@@ -119,10 +129,12 @@ impl IkeAuth {
             offer.refused(cx, sa, kind);
             return Ok(());
         }
-        let Some(agreed) = offer.accept(payloads) else {
-            offer.refused(cx, sa, NotifyType::INVALID_SYNTAX);
-            sa.push(cx, Task::DiscardChild(offer.spi_in));
-            return Ok(());
+        let agreed = match offer.accept(sa, payloads) {
+            Ok(agreed) => agreed,
+            Err(why) => {
+                offer.reject(cx, sa, why);
+                return Ok(());
+            }
         };
         let Transcript { ni, nr, .. } = &self.transcript;
         let origin = Origin {
@@ -267,7 +279,7 @@ fn respond_child(
     transcript: &Transcript,
     response: &mut MessageBuilder,
 ) {
-    match child::choose(cx, sa, connection, &connection.children, payloads, false) {
+    match child_choice::choose(cx, sa, connection, &connection.children, payloads, false) {
         Ok(choice) => {
             choice.push_sa(response);
             choice.push_ts(response);

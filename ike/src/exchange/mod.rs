@@ -10,11 +10,15 @@
 //! | [`informational`] | INFORMATIONAL: liveness, Delete | RFC 7296 §1.4 |
 //!
 //! The initiator half is a value, kept in [`InFlight`] and consumed by the response; the responder half is a function.
-//! Shared between them: [`announce`] (notifications of IKE_SA_INIT), [`offer`] (SA payloads), [`proof`] (AUTH payloads), [`child`] (what all ways to a Child SA have
-//! in common), and [`failure`] (outcomes, and what to tell an operator).
+//! Shared between them: [`announce`] (notifications of IKE_SA_INIT), [`offer`] (SA payloads), [`proof`] (AUTH payloads),
+//! [`failure`] (outcomes, and what to tell an operator); and what all ways to a Child SA have in common: [`wish`] (which
+//! one is wanted), [`child_offer`] and [`child_choice`] (the two halves of its negotiation), [`transport`] (addresses in
+//! transport mode), [`child`] (its installation).
 
 pub(crate) mod announce;
 pub(crate) mod child;
+pub(crate) mod child_choice;
+pub(crate) mod child_offer;
 pub(crate) mod create_child;
 pub(crate) mod failure;
 pub(crate) mod ike_auth;
@@ -24,14 +28,13 @@ pub(crate) mod offer;
 pub(crate) mod proof;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
-
-use std::sync::Arc;
+pub(crate) mod transport;
+pub(crate) mod wish;
 
 use cygnet_esp::Spi;
-use cygnet_spd::Flow;
 
 pub(crate) use self::failure::Failure;
-use crate::config::Child;
+use self::wish::Wish;
 use crate::endpoint::context::Ctx;
 use crate::event::{DownReason, DropReason};
 use crate::message::{ExchangeType, MessageBuilder, NotifyType, Opened};
@@ -42,8 +45,7 @@ use crate::sa::phase::Phase;
 /// An exchange that waits for its turn (RFC 7296 §2.3: one request at a time).
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
-    /// A Child SA of this template; for a packet, if one asked for it.
-    CreateChild(Arc<Child>, Option<Flow>),
+    CreateChild(Wish),
     RekeyChild(ChildId),
     RekeyIke,
     DeleteChild(ChildId, DownReason),
@@ -57,7 +59,7 @@ impl PartialEq for Task {
     /// Whether both ask for the same, whatever the reason.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::CreateChild(a, _), Self::CreateChild(b, _)) => a.name == b.name,
+            (Self::CreateChild(a), Self::CreateChild(b)) => a.is_met_by(b),
             (Self::RekeyChild(a), Self::RekeyChild(b)) | (Self::DeleteChild(a, _), Self::DeleteChild(b, _)) => a == b,
             (Self::DiscardChild(a), Self::DiscardChild(b)) => a == b,
             (Self::RekeyIke, Self::RekeyIke)
@@ -72,7 +74,7 @@ impl Task {
     /// As management protocols call it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::CreateChild(..) => "CHILD_CREATE",
+            Self::CreateChild(_) => "CHILD_CREATE",
             Self::RekeyChild(_) => "CHILD_REKEY",
             Self::RekeyIke => "IKE_REKEY",
             Self::DeleteChild(..) | Self::DiscardChild(_) => "CHILD_DELETE",
@@ -125,11 +127,11 @@ impl InFlight {
         }
     }
 
-    /// The template of the child that it negotiates anew.
-    pub(crate) fn child_name(&self) -> Option<&str> {
+    /// The child that it negotiates anew.
+    pub(crate) fn wish(&self) -> Option<&Wish> {
         match self {
-            Self::IkeAuth(exchange) => exchange.child_name(),
-            Self::CreateChild(exchange) => Some(exchange.child_name()),
+            Self::IkeAuth(exchange) => exchange.wish(),
+            Self::CreateChild(exchange) => Some(exchange.wish()),
             _ => None,
         }
     }
@@ -142,7 +144,7 @@ impl InFlight {
     /// Whether it already does what `task` asks for.
     pub(crate) fn is_for(&self, task: &Task) -> bool {
         match (self, task) {
-            (_, Task::CreateChild(child, _)) => self.child_name() == Some(&child.name),
+            (_, Task::CreateChild(wish)) => self.wish().is_some_and(|coming| wish.is_met_by(coming)),
             (Self::RekeyChild(exchange), Task::RekeyChild(child)) => exchange.old() == *child,
             (Self::DeleteChild(exchange), Task::DeleteChild(child, _)) => exchange.child() == Some(*child),
             (Self::RekeyIke(_), Task::RekeyIke) | (Self::DeleteIke(_), Task::DeleteIke(_)) => true,
@@ -186,7 +188,7 @@ impl InFlight {
 /// Starts the exchange that does `task`, unless there is nothing left to do.
 pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, task: Task) {
     match task {
-        Task::CreateChild(child, flow) => create_child::start(cx, sa, child, flow),
+        Task::CreateChild(wish) => create_child::start(cx, sa, wish),
         Task::RekeyChild(child) => rekey_child::start(cx, sa, child),
         Task::RekeyIke => rekey_ike::start(cx, sa),
         Task::DeleteChild(child, reason) => informational::start_delete_child(cx, sa, child, reason),

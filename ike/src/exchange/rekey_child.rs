@@ -14,8 +14,12 @@ use crate::crypto::kex::Offer;
 use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
-use crate::exchange::child::{self, ChildOffer, Origin};
+use crate::exchange::child::{self, Origin};
+use crate::exchange::child_choice;
+use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, broken, notify};
+use crate::exchange::informational;
+use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, REKEY_RETRY, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce, Notify};
@@ -38,10 +42,15 @@ pub(crate) struct RekeyChild {
 
 /// Asks for a successor, unless the child is gone or has one.
 pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, old: ChildId) {
-    let Some(child) = sa.children.find_mut(old).filter(|child| child.state == ChildState::Installed) else { return };
-    child.state = ChildState::Rekeying;
-    let template = child.template.clone();
-    let offer = ChildOffer::in_create_child_sa(cx, template, None);
+    let Some(child) = sa.children.find(old).filter(|child| child.state == ChildState::Installed) else { return };
+    let wish = Wish::like(child);
+    let Some(offer) = ChildOffer::in_create_child_sa(cx, sa, wish) else {
+        // The path leads to a host that is not meant any more.
+        return informational::start_delete_child(cx, sa, old, DownReason::Failed);
+    };
+    if let Some(child) = sa.children.find_mut(old) {
+        child.state = ChildState::Rekeying;
+    }
     let kex = offer.key_exchange(cx, &[], None);
     RekeyChild { old, offer, ni: cx.nonce(), kex, tried: Vec::new() }.send(cx, sa);
 }
@@ -74,15 +83,17 @@ impl RekeyChild {
             return Ok(());
         }
         let nr = payloads.nonce()?.0;
-        let both = self.offer.accept(payloads).and_then(|agreed| {
-            let shared = child::complete_key_exchange(self.kex, &agreed.suite, payloads)?;
-            Some((agreed, shared))
+        let both = self.offer.accept(sa, payloads).and_then(|agreed| {
+            let shared = child::complete_key_exchange(self.kex, &agreed.suite, payloads);
+            Ok((agreed, shared.ok_or(Unacceptable::NotOffered)?))
         });
-        let Some((agreed, shared)) = both else {
-            self.offer.refused(cx, sa, NotifyType::INVALID_SYNTAX);
-            retry(cx, sa, self.old, REKEY_RETRY);
-            sa.push(cx, Task::DiscardChild(self.offer.spi_in));
-            return Ok(());
+        let (agreed, shared) = match both {
+            Ok(both) => both,
+            Err(why) => {
+                retry(cx, sa, self.old, REKEY_RETRY);
+                self.offer.reject(cx, sa, why);
+                return Ok(());
+            }
         };
         if sa.deleted_early.contains(&agreed.spi_out) {
             // The peer made it and deleted it again before we heard of it: the old pair stands.
@@ -115,7 +126,7 @@ impl RekeyChild {
             NotifyType::CHILD_SA_NOT_FOUND => {
                 if sa.children.find(self.old).is_some() {
                     sa.remove_child(cx, self.old, DownReason::PeerDeleted);
-                    sa.push(cx, Task::CreateChild(self.offer.template, None));
+                    sa.push(cx, Task::CreateChild(self.offer.wish));
                 }
             }
             // The old pair serves on until its hard limit (RFC 7296 §2.8).
@@ -160,7 +171,7 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
         return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
     }
     let (old, template) = (old.id, old.template.clone());
-    let choice = child::choose(cx, sa, &connection, &[template], payloads, true)?;
+    let choice = child_choice::choose(cx, sa, &connection, &[template], payloads, true)?;
     let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
     let nr = cx.nonce();
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cygnet_esp::{Encr, Spi};
-use cygnet_spd::{Flow, Selector, TrafficSelector};
+use cygnet_spd::{Flow, Mode, Selector, TrafficSelector};
 
 use crate::config::Child;
 use crate::output::ChildId;
@@ -23,6 +23,9 @@ pub(crate) struct ChildSa {
     pub(crate) udp_encapsulation: bool,
     pub(crate) local_ts: Vec<TrafficSelector>,
     pub(crate) remote_ts: Vec<TrafficSelector>,
+    pub(crate) mode: Mode,
+    /// The peer wants one pair of addresses in each SA (RFC 7296 §2.9).
+    pub(crate) single_pair: bool,
     pub(crate) state: ChildState,
     /// The pair that replaced this one, from the new pair's installation on.
     pub(crate) successor: Option<ChildId>,
@@ -53,6 +56,7 @@ impl ChildSa {
             udp_encapsulation: self.udp_encapsulation,
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
+            mode: self.mode,
             installed: self.installed,
             rekey_at: self.rekey_at,
             expires_at: self.expires_at,
@@ -122,6 +126,16 @@ impl Children {
             // A flow matches if it lies within one selector of each side (RFC 7296 §2.9).
             Selector { local: child.local_ts.clone(), remote: child.remote_ts.clone() }.contains(flow)
         })
+    }
+
+    /// Whether a child of `template` would carry all that `selector` selects.
+    pub(crate) fn covers(&self, template: &str, selector: &Selector) -> bool {
+        let within = |asked: &[TrafficSelector], have: &[TrafficSelector]| {
+            asked.iter().all(|ts| have.iter().any(|own| own.contains(ts)))
+        };
+        let serves = |c: &&ChildSa| matches!(c.state, ChildState::Installed | ChildState::Rekeying);
+        let mut of_template = self.alive.iter().filter(serves).filter(|child| child.template.name == template);
+        of_template.any(|c| within(&selector.local, &c.local_ts) && within(&selector.remote, &c.remote_ts))
     }
 
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<ChildSa> {

@@ -1,13 +1,17 @@
 //! The messages of one IKE SA: authenticated first, then placed by message ID, then processed.
 
+use cygnet_spd::Mode;
+
 use super::IkeSa;
+use super::children::ChildSa;
 use super::phase::Phase;
 use super::window::Verdict;
 use crate::endpoint::context::Ctx;
 use crate::event::DropReason;
-use crate::exchange::{self, Failure, InFlight};
+use crate::exchange::{self, Failure, InFlight, Task};
 use crate::message::{DecodeError, ExchangeType, Header, MessageBuilder, NotifyType, OpenError, Opened, Received};
-use crate::output::Path;
+use crate::output::{ChildId, Path};
+use crate::status::ChildState;
 
 impl IkeSa {
     /// A datagram that names this SA.
@@ -151,9 +155,15 @@ impl IkeSa {
         if path == self.path || !(half_open || behind_nat) {
             return;
         }
-        self.path = path;
+        let before = std::mem::replace(&mut self.path, path);
         for child in self.children.ids() {
             cx.move_child(child, path);
+        }
+        if before.remote.ip() != path.remote.ip() {
+            // Their selectors name an address that is no more; the answer to this request goes first.
+            let in_transport = |child: &&ChildSa| child.mode == Mode::Transport && child.state == ChildState::Installed;
+            let moved: Vec<ChildId> = self.children.iter().filter(in_transport).map(|child| child.id).collect();
+            self.queue.extend(moved.into_iter().map(Task::RekeyChild));
         }
     }
 }

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cygnet_spd::Flow;
-
 use super::children::Lifetime;
 use super::phase::{Established, Phase};
 use super::timers::{Timer, jittered};
 use super::window::{Overdue, Window};
 use super::{IkeSa, Origin};
-use crate::config::{Child, Connection};
+use crate::config::Connection;
 use crate::endpoint::context::Ctx;
 use crate::event::{DownReason, Event, FailureCause};
 use crate::exchange::failure::Report;
+use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task, ike_sa_init};
 use crate::limits::{HALF_OPEN_LIFETIME, LINGER};
 use crate::message::{IkeSpi, NotifyType};
@@ -22,12 +21,7 @@ use crate::status::ChildState;
 
 impl IkeSa {
     /// Starts IKE_SA_INIT; `wanted` children follow. `None` if no key exchange can be offered.
-    pub(crate) fn initiate(
-        cx: &mut Ctx,
-        connection: Arc<Connection>,
-        path: Path,
-        wanted: Vec<(Arc<Child>, Option<Flow>)>,
-    ) -> Option<Self> {
+    pub(crate) fn initiate(cx: &mut Ctx, connection: Arc<Connection>, path: Path, wanted: Vec<Wish>) -> Option<Self> {
         let origin = Origin {
             initiator: true,
             spi_i: cx.ike_spi(),
@@ -39,24 +33,19 @@ impl IkeSa {
             window: Window::default(),
         };
         let mut sa = Self::new(cx.spis.ike(), cx.now.instant, origin);
-        sa.queue = wanted.into_iter().map(|(child, flow)| Task::CreateChild(child, flow)).collect();
+        sa.queue = wanted.into_iter().map(Task::CreateChild).collect();
         ike_sa_init::start(cx, &mut sa)?;
         Some(sa)
     }
 
     /// Negotiates a child, unless it is up or coming.
-    pub(crate) fn want(&mut self, cx: &mut Ctx, child: Arc<Child>, flow: Option<Flow>) {
-        match flow {
-            Some(flow) if self.children.carries(&child.name, &flow) => return,
-            Some(_) => {}
-            None => {
-                if let Some(up) = self.children.serving(&child.name) {
-                    return cx.event(Event::ChildUp(up.id));
-                }
+    pub(crate) fn want(&mut self, cx: &mut Ctx, wish: Wish) {
+        if wish.is_met(&self.children) {
+            if let Some(up) = self.children.serving(&wish.template.name).filter(|_| wish.flow.is_none()) {
+                cx.event(Event::ChildUp(up.id));
             }
-        }
-        if !self.expects(&child.name) {
-            self.push(cx, Task::CreateChild(child, flow));
+        } else if !self.expects_for(&wish) {
+            self.push(cx, Task::CreateChild(wish));
         }
     }
 

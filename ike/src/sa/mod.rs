@@ -33,6 +33,7 @@ use self::window::Window;
 use cygnet_esp::Spi;
 
 use crate::config::Connection;
+use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::identity::Identity;
 use crate::message::{HashAlgorithm, IkeSpi};
@@ -188,11 +189,21 @@ impl IkeSa {
 
     /// Whether a child of this name is being negotiated, or will be.
     pub(crate) fn expects(&self, child: &str) -> bool {
-        if matches!(self.phase, Phase::Closing { .. }) || self.is_deleting() {
-            return false;
-        }
-        let queued = self.queue.iter().any(|task| matches!(task, Task::CreateChild(c, _) if c.name == child));
-        queued || self.in_flight.as_ref().is_some_and(|exchange| exchange.child_name() == Some(child))
+        self.coming().any(|wish| wish.template.name == child)
+    }
+
+    /// Whether a child that does for `wish` is being negotiated, or will be.
+    pub(crate) fn expects_for(&self, wish: &Wish) -> bool {
+        self.coming().any(|coming| wish.is_met_by(coming))
+    }
+
+    fn coming(&self) -> impl Iterator<Item = &Wish> {
+        let over = matches!(self.phase, Phase::Closing { .. }) || self.is_deleting();
+        let queued = self.queue.iter().filter_map(|task| match task {
+            Task::CreateChild(wish) => Some(wish),
+            _ => None,
+        });
+        queued.chain(self.in_flight.as_ref().and_then(InFlight::wish)).filter(move |_| !over)
     }
 
     /// Whether new children can be asked of it: it is initiating or established, and not on its way out.

@@ -10,6 +10,7 @@ use super::timers::Timer;
 use crate::config::{Child, Connection, StartAction};
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
+use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::output::ChildId;
 
@@ -53,7 +54,7 @@ impl IkeSa {
             }
         }
         self.queue.retain_mut(|task| match task {
-            Task::CreateChild(template, _) => named(&template.name).map(|current| *template = current).is_some(),
+            Task::CreateChild(wish) => named(&wish.template.name).map(|current| wish.template = current).is_some(),
             _ => true,
         });
         self.connection = Some(connection);
@@ -67,7 +68,7 @@ impl IkeSa {
         for (id, template) in misfits {
             self.push(cx, Task::DeleteChild(id, DownReason::Reconfigured));
             if let Some(template) = template.filter(|template| template.start == StartAction::Start) {
-                self.push(cx, Task::CreateChild(template, None));
+                self.push(cx, Task::CreateChild(Wish::new(template, None)));
             }
         }
     }

@@ -66,6 +66,8 @@ pub struct Link {
     pub faults: Faults,
     /// A NAT in front of one host.
     pub nat: Option<Nat>,
+    /// A NAT in front of the other one.
+    pub other_nat: Option<Nat>,
     /// Nothing gets through.
     pub cut: bool,
     rng: StdRng,
@@ -86,6 +88,18 @@ impl Nat {
     /// Hides `inside` behind `outside`.
     pub fn new(inside: IpAddr, outside: IpAddr) -> Self {
         Self { inside, outside, next_port: 61_000, mappings: BTreeMap::new() }
+    }
+
+    /// Hides `inside` behind `outside`, where it can be reached at the ports of IKE.
+    pub fn forwarding(inside: IpAddr, outside: IpAddr) -> Self {
+        let mappings = [500, 4500].map(|port| (port, port)).into();
+        Self { mappings, ..Self::new(inside, outside) }
+    }
+
+    /// The next packets come from another address.
+    pub fn move_to(&mut self, outside: IpAddr) {
+        self.outside = outside;
+        self.rebind();
     }
 
     /// Forgets all mappings: the next packets come from other ports.
@@ -109,7 +123,6 @@ impl Nat {
     fn inbound(&self, to: SocketAddr) -> Option<SocketAddr> {
         match to.ip() {
             ip if ip == self.outside => Some((self.inside, *self.mappings.get(&to.port())?).into()),
-            ip if ip == self.inside => None,
             _ => Some(to),
         }
     }
@@ -119,7 +132,7 @@ impl Link {
     /// A link whose faults follow from `seed`.
     pub fn new(seed: u64, faults: Faults) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { faults, nat: None, cut: false, rng, transit: BTreeMap::new(), count: 0 }
+        Self { faults, nat: None, other_nat: None, cut: false, rng, transit: BTreeMap::new(), count: 0 }
     }
 
     /// Whether an event of this probability happens.
@@ -134,7 +147,7 @@ impl Link {
 
     /// Takes a packet.
     pub fn send(&mut self, now: Instant, mut packet: Packet) {
-        if let Some(nat) = &mut self.nat {
+        for nat in [&mut self.nat, &mut self.other_nat].into_iter().flatten() {
             packet.from = nat.outbound(packet.from);
         }
         if self.cut || self.chance(self.faults.loss) {
@@ -164,15 +177,14 @@ impl Link {
         loop {
             let entry = self.transit.first_entry().filter(|entry| entry.key().0 <= now)?;
             let mut packet = entry.remove();
-            match &self.nat {
-                None => return Some(packet),
-                Some(nat) => {
-                    if let Some(to) = nat.inbound(packet.to) {
-                        packet.to = to;
-                        return Some(packet);
-                    }
-                }
+            let nats = || [&self.nat, &self.other_nat].into_iter().flatten();
+            // From the outside, a host behind a NAT cannot be reached by its own address.
+            if nats().any(|nat| packet.to.ip() == nat.inside) {
+                continue;
             }
+            let Some(to) = nats().try_fold(packet.to, |to, nat| nat.inbound(to)) else { continue };
+            packet.to = to;
+            return Some(packet);
         }
     }
 }

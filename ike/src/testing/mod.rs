@@ -286,7 +286,8 @@ impl Pair {
     }
 }
 
-fn address(index: usize) -> IpAddr {
+/// Address of the left (0) or right (1) node.
+pub fn address(index: usize) -> IpAddr {
     Pair::ADDRESSES[index].parse().expect("an address")
 }
 

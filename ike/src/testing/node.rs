@@ -25,6 +25,8 @@ pub struct Node {
     pub sent: Vec<Vec<u8>>,
     /// Probes that arrived here, by number.
     pub arrived: Vec<u64>,
+    /// Addresses before translation, ours and the peer's, as each pair was installed with.
+    pub originals: HashMap<ChildId, (IpAddr, IpAddr)>,
     pub(super) probes: u64,
     inbound: HashMap<Spi, (ChildId, Inbound)>,
     outbound: Vec<OutboundSa>,
@@ -56,6 +58,7 @@ impl Node {
             events: Vec::new(),
             sent: Vec::new(),
             arrived: Vec::new(),
+            originals: HashMap::new(),
             probes: 0,
             inbound: HashMap::new(),
             outbound: Vec::new(),
@@ -169,6 +172,7 @@ impl Node {
 
     fn install(&mut self, install: ChildInstall) {
         let ChildInstall { id, child, inbound, outbound, encr, esn, path, udp_encapsulation, activation, .. } = install;
+        self.originals.extend(install.original.map(|original| (id, original)));
         let receive = Inbound::new(
             inbound.spi,
             encr,

@@ -9,6 +9,7 @@ mod peer;
 mod reconfigure;
 mod refusal;
 mod rekey;
+mod transport;
 mod tunnel;
 
 use std::time::Duration;
