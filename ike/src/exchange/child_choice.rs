@@ -42,6 +42,16 @@ impl ChildChoice<'_> {
     }
 }
 
+/// In which exchange a Child SA is chosen.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Without a key exchange of its own (RFC 7296 §1.2).
+    IkeAuth,
+    CreateChildSa,
+    /// In place of an SA that took these selectors from its first packet: its successor has the same.
+    Rekey(Option<Selector>),
+}
+
 /// What the peer proposes, in our terms.
 struct Proposed {
     selector: Selector,
@@ -71,8 +81,9 @@ pub(crate) fn choose<'a>(
     connection: &Connection,
     templates: &[Arc<Child>],
     payloads: &Chain<'a>,
-    with_groups: bool,
+    place: Place,
 ) -> Result<ChildChoice<'a>, Failure> {
+    let with_groups = place != Place::IkeAuth;
     let (offered, tsi, tsr) = (payloads.sa()?, &payloads.ts_i()?.selectors, &payloads.ts_r()?.selectors);
     // Peers that list groups in IKE_AUTH, where there is no key exchange, mean those of later rekeys (RFC 7296 §1.2).
     let offered = &if with_groups { offered.clone() } else { offer::without_groups(offered) };
@@ -84,7 +95,7 @@ pub(crate) fn choose<'a>(
     let (mut fits, mut other_mode, mut too_wide) = (Vec::new(), None, false);
     for template in templates {
         let proposed = if template.mode == Mode::Transport { &as_seen } else { &as_sent };
-        match grant(sa, template, proposed) {
+        match grant(sa, template, proposed, &place) {
             Err(NoGrant::Nothing) => {}
             Err(NoGrant::SinglePairRequired) => too_wide = true,
             Ok(_) if template.mode == Mode::Transport && !wants_transport => {
@@ -174,8 +185,12 @@ enum NoGrant {
 }
 
 /// What both sides want, at most as much as a TS payload holds: any subset will do (RFC 7296 §2.9).
-fn grant(sa: &IkeSa, template: &Child, proposed: &Proposed) -> Result<Selector, NoGrant> {
-    let policy = Selector { local: template.local_ts.clone(), remote: template.remote_ts.clone() };
+fn grant(sa: &IkeSa, template: &Child, proposed: &Proposed, place: &Place) -> Result<Selector, NoGrant> {
+    let (policy, populated) = match place {
+        Place::Rekey(Some(taken)) if template.mode == Mode::Transport => (transport::moved(sa, taken), true),
+        Place::Rekey(Some(taken)) => (taken.clone(), true),
+        _ => (Selector { local: template.local_ts.clone(), remote: template.remote_ts.clone() }, false),
+    };
     let policy = match template.mode {
         Mode::Transport => transport::between_hosts(sa, &policy).ok_or(NoGrant::Nothing)?,
         Mode::Tunnel => policy,
@@ -195,7 +210,7 @@ fn grant(sa: &IkeSa, template: &Child, proposed: &Proposed) -> Result<Selector, 
         (!local.is_empty() && !remote.is_empty()).then_some(Selector { local, remote })
     };
     let granted = common(None).ok_or(NoGrant::Nothing)?;
-    if template.pfp.is_none() {
+    if template.pfp.is_none() || populated {
         return Ok(granted);
     }
     // The first selectors are those of the packet that asks, if there is one (RFC 7296 §2.9): they are what an SA is

@@ -11,7 +11,7 @@ use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
 use crate::exchange::child::{self, Origin};
-use crate::exchange::child_choice;
+use crate::exchange::child_choice::{self, Place};
 use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, notify};
 use crate::exchange::wish::Wish;
@@ -124,7 +124,7 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     if sa.children.len() >= MAX_CHILDREN {
         return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
     }
-    let choice = child_choice::choose(cx, sa, &connection, &connection.children, payloads, true)?;
+    let choice = child_choice::choose(cx, sa, &connection, &connection.children, payloads, Place::CreateChildSa)?;
     let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
     let nr = cx.nonce();
 

@@ -15,7 +15,7 @@ use crate::crypto::prf::Prf;
 use crate::endpoint::context::{Ctx, Effect};
 use crate::event::{DownReason, Event, FailureCause};
 use crate::exchange::child::{self, Origin};
-use crate::exchange::child_choice;
+use crate::exchange::child_choice::{self, Place};
 use crate::exchange::child_offer::ChildOffer;
 use crate::exchange::failure::{Failure, Report, list};
 use crate::exchange::proof::{self, Disbelief};
@@ -279,7 +279,7 @@ fn respond_child(
     transcript: &Transcript,
     response: &mut MessageBuilder,
 ) {
-    match child_choice::choose(cx, sa, connection, &connection.children, payloads, false) {
+    match child_choice::choose(cx, sa, connection, &connection.children, payloads, Place::IkeAuth) {
         Ok(choice) => {
             choice.push_sa(response);
             choice.push_ts(response);

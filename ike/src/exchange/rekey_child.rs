@@ -15,7 +15,7 @@ use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
 use crate::exchange::child::{self, Origin};
-use crate::exchange::child_choice;
+use crate::exchange::child_choice::{self, Place};
 use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, broken, notify};
 use crate::exchange::informational;
@@ -170,8 +170,8 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     if sa.children.len() >= MAX_CHILDREN {
         return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
     }
-    let (old, template) = (old.id, old.template.clone());
-    let choice = child_choice::choose(cx, sa, &connection, &[template], payloads, true)?;
+    let (old, template, taken) = (old.id, old.template.clone(), Wish::like(old).taken());
+    let choice = child_choice::choose(cx, sa, &connection, &[template], payloads, Place::Rekey(taken))?;
     let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
     let nr = cx.nonce();
 

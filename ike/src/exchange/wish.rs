@@ -39,6 +39,11 @@ impl Wish {
         (self.flow.is_some() && !self.single_pair).then(|| Self { single_pair: true, ..self.clone() })
     }
 
+    /// What the SA that it takes the place of had taken from its first packet.
+    pub(crate) fn taken(self) -> Option<Selector> {
+        self.selector
+    }
+
     pub(crate) fn is_single_pair(&self) -> bool {
         self.single_pair
     }

@@ -6,6 +6,7 @@ mod lifetime;
 mod nat;
 mod network;
 mod peer;
+mod populate;
 mod reconfigure;
 mod refusal;
 mod rekey;
