@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::frames::Frames;
+use super::sockets::BATCH;
 use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
 
 /// Frames a gateway may leave unread before the wire drops.
@@ -80,7 +81,7 @@ impl Net for MemoryNet {
         if !self.inbox.wait() {
             return Ok(false);
         }
-        for _ in 0..quinn_udp::BATCH_SIZE {
+        for _ in 0..BATCH {
             let taken = self.inbox.pop(|bytes, tag| {
                 each(Received {
                     bytes,

@@ -70,7 +70,7 @@ pub trait Net: Send + Sync {
     /// Waits until datagrams arrive, hands each to `each`, and returns `true`; `false` once stopped.
     ///
     /// # Errors
-    /// When the sockets are unusable; errors about single datagrams are not reported.
+    /// When the sockets are unusable; what concerns single datagrams is only counted.
     fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool>;
 
     /// Sends, waiting a short while for room.
@@ -82,6 +82,11 @@ pub trait Net: Send + Sync {
     /// The path MTUs towards the peers.
     fn path_mtus(&self) -> &PathMtus;
 
+    /// What went wrong so far, by name.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// How many datagrams one [`Outgoing`] may hold.
     fn max_segments(&self, channel: Channel) -> usize;
 
@@ -89,7 +94,7 @@ pub trait Net: Send + Sync {
     fn stop(&self);
 }
 
-/// Receive buffers of one thread: room for [`quinn_udp::BATCH_SIZE`] coalesced reads.
+/// Receive buffers of one thread: room for a batch of coalesced reads.
 #[derive(Debug)]
 pub struct Buffers {
     storage: Box<[u8]>,
@@ -101,10 +106,10 @@ impl Buffers {
 
     /// Allocates them, once per thread.
     pub fn new() -> Self {
-        Self { storage: vec![0; Self::EACH * quinn_udp::BATCH_SIZE].into_boxed_slice() }
+        Self { storage: vec![0; Self::EACH * sockets::BATCH].into_boxed_slice() }
     }
 
-    /// The buffers, [`quinn_udp::BATCH_SIZE`] of them.
+    /// The buffers, one per read of a batch.
     fn each(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.storage.chunks_exact_mut(Self::EACH)
     }

@@ -28,14 +28,22 @@ impl Wake {
 }
 
 /// How many descriptors [`wait`] takes.
-pub const MAX_WAIT: usize = 31;
+pub const MAX_WAIT: usize = 63;
 
-/// Blocks until one of `fds` (at most [`MAX_WAIT`]) is readable. Returns a bit per descriptor, or `None` if `wake`
-/// was raised.
+/// What [`wait`] waited for: a bit per descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// There is something to read.
+    pub readable: u64,
+    /// There is an error to take.
+    pub failed: u64,
+}
+
+/// Blocks until one of `fds` (at most [`MAX_WAIT`]) is readable or failed. Returns `None` if `wake` was raised.
 ///
 /// # Errors
 /// As `poll(2)`, interruptions excepted.
-pub fn wait<'a>(wake: &'a Wake, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Option<u32>> {
+pub fn wait<'a>(wake: &'a Wake, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Option<Ready>> {
     let stop = wake.reader.as_fd();
     let mut set: [PollFd<'_>; MAX_WAIT + 1] = std::array::from_fn(|_| PollFd::new(stop, PollFlags::POLLIN));
     let mut count = 1;
@@ -51,12 +59,14 @@ pub fn wait<'a>(wake: &'a Wake, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io
             Err(error) => return Err(error.into()),
         }
     }
-    let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-    let mut bits = set.iter().map(ready);
-    if bits.next() == Some(true) {
+    let has = |fd: &PollFd<'_>, any: PollFlags| fd.revents().is_some_and(|events| events.intersects(any));
+    let (Some(stopped), Some(set)) = (set.first(), set.get(1..)) else { return Ok(None) };
+    if has(stopped, PollFlags::all()) {
         return Ok(None);
     }
-    Ok(Some(bits.enumerate().fold(0, |mask, (bit, ready)| mask | (u32::from(ready) << bit))))
+    let mask = |any| set.iter().enumerate().fold(0, |mask, (bit, fd)| mask | (u64::from(has(fd, any)) << bit));
+    // A descriptor that hung up reads as its end, one that is none as an error.
+    Ok(Some(Ready { readable: mask(PollFlags::all() - PollFlags::POLLERR), failed: mask(PollFlags::POLLERR) }))
 }
 
 /// Blocks until `fd` takes more, at most `milliseconds`.
@@ -74,7 +84,10 @@ mod tests {
         let (a, _keep) = io::pipe().expect("pipe");
         let (b, mut feed) = io::pipe().expect("pipe");
         feed.write_all(b"x").expect("room in a fresh pipe");
-        assert_eq!(wait(&wake, [a.as_fd(), b.as_fd()].into_iter()).expect("poll"), Some(0b10));
+        assert_eq!(
+            wait(&wake, [a.as_fd(), b.as_fd()].into_iter()).expect("poll"),
+            Some(Ready { readable: 0b10, failed: 0 })
+        );
         wake.raise();
         assert_eq!(wait(&wake, [a.as_fd(), b.as_fd()].into_iter()).expect("poll"), None);
         assert_eq!(wait(&wake, std::iter::empty()).expect("poll"), None, "once raised, always raised");

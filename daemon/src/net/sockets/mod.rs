@@ -1,0 +1,216 @@
+//! The real sockets: UDP and IP protocol 50, several datagrams per system call (GSO, GRO, `recvmmsg`), with
+//! destination address and traffic class; and raw IP for what passes in the clear.
+//!
+//! - Outer DF: a socket has one setting for all its datagrams, so each address has two for ESP ([`outer`]): RFC 4301
+//!   §8.1 wants DF copied, set or cleared per packet.
+//! - Outer DSCP and ECN: per system call, in both directions ([`control`]).
+//! - Outer TTL is the system's default.
+//! - Too big for the path: ICMP errors end in [`PathMtus`] (RFC 4301 §8.2), as does a send that fails with `EMSGSIZE`.
+
+mod clear;
+mod control;
+mod message;
+mod outer;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::libc;
+
+use self::clear::Clear;
+pub(super) use self::message::BATCH;
+use self::outer::OuterSocket;
+use super::wake::{self, Wake};
+use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
+
+/// How long a sender waits for room in a socket before the packet is dropped, milliseconds.
+const PATIENCE: u8 = 50;
+/// Requested size of socket buffers, octets; the system may grant less.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// What to bind.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Outer addresses; unspecified ones stand for all of their family.
+    pub addresses: Vec<IpAddr>,
+    /// UDP port of IKE.
+    pub ike_port: u16,
+    /// UDP port of NAT traversal.
+    pub nat_port: u16,
+    /// Whether to open protocol 50.
+    pub raw_esp: bool,
+    /// SO_MARK of everything sent, which keeps it out of the tunnel; 0 sets none.
+    pub fwmark: u32,
+}
+
+/// All sockets of a gateway.
+#[derive(Debug)]
+pub struct Sockets {
+    sockets: Vec<OuterSocket>,
+    clear: Clear,
+    path_mtus: PathMtus,
+    faults: Faults,
+    wake: Wake,
+}
+
+/// What went wrong, by kind.
+#[derive(Debug, Default)]
+struct Faults {
+    /// Receiving failed for a passing reason.
+    receive: AtomicU64,
+    /// Datagrams that did not fit their buffer.
+    truncated: AtomicU64,
+    /// ICMP errors: something that we sent was too big.
+    too_big: AtomicU64,
+    /// Other ICMP errors about something that we sent.
+    unreachable: AtomicU64,
+}
+
+impl Sockets {
+    /// Opens and binds everything in `listen`. An unspecified IPv6 address is skipped where the system has no IPv6.
+    ///
+    /// # Errors
+    /// Naming the address and port: taken, not ours, or not permitted.
+    pub fn bind(listen: &Listen) -> io::Result<Self> {
+        let mut sockets = Vec::new();
+        for &address in &listen.addresses {
+            let mut channels = vec![(Channel::Ike, listen.ike_port), (Channel::NatT, listen.nat_port)];
+            if listen.raw_esp {
+                channels.push((Channel::RawEsp, 0));
+            }
+            for (channel, port) in channels {
+                let bound = SocketAddr::new(address, port);
+                match bind(channel, bound, listen.fwmark) {
+                    Ok(opened) => sockets.extend(opened),
+                    Err(error) if address.is_ipv6() && address.is_unspecified() && no_family(&error) => {
+                        tracing::info!("no IPv6 on this system: not listening on {bound}");
+                        break;
+                    }
+                    Err(error) => {
+                        let what = if channel == Channel::RawEsp { "raw ESP, " } else { "UDP " };
+                        let text = format!("{what}{bound}: {error}");
+                        return Err(io::Error::new(error.kind(), text));
+                    }
+                }
+            }
+        }
+        if sockets.len() > wake::MAX_WAIT {
+            let text = format!("{} outer sockets, at most {} are possible", sockets.len(), wake::MAX_WAIT);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let clear = Clear::open(listen.fwmark);
+        let (path_mtus, faults) = (PathMtus::new(None), Faults::default());
+        Ok(Self { sockets, clear, path_mtus, faults, wake: Wake::new()? })
+    }
+
+    /// The socket to send from: bound to the very address, else to any of the family; with DF as asked for, if there
+    /// is one.
+    fn sender(&self, outgoing: &Outgoing<'_>) -> Option<&OuterSocket> {
+        let &Outgoing { channel, local, remote, df, .. } = outgoing;
+        let fits = |socket: &&OuterSocket| socket.channel == channel && socket.bound.is_ipv4() == remote.is_ipv4();
+        // Smaller is better.
+        let rank = |socket: &&OuterSocket| {
+            let bound = socket.bound.ip();
+            let exact = bound == local.ip();
+            let usable = exact || bound.is_unspecified() || local.ip().is_unspecified();
+            usable.then_some((!exact, socket.df != df))
+        };
+        let ranked = self.sockets.iter().filter(fits).filter_map(|socket| Some((rank(&socket)?, socket)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, socket)| socket)
+    }
+}
+
+/// One socket, and for ESP a second one that sends with DF.
+fn bind(channel: Channel, bound: SocketAddr, fwmark: u32) -> io::Result<Vec<OuterSocket>> {
+    let mut all = vec![OuterSocket::bind(channel, bound, fwmark)?];
+    if channel != Channel::Ike {
+        let second = all.iter().map(|first| first.with_df(fwmark)).collect::<io::Result<Vec<_>>>()?;
+        all.extend(second);
+    }
+    Ok(all)
+}
+
+/// Whether the address family is unknown to the system or switched off.
+fn no_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+/// Several datagrams in one system call if possible, else one by one.
+fn send(socket: &OuterSocket, outgoing: &Outgoing<'_>) -> io::Result<()> {
+    let Outgoing { contents, segment, .. } = *outgoing;
+    if contents.len() <= segment {
+        return socket.send(outgoing, contents, None);
+    }
+    if let Ok(together) = u16::try_from(segment)
+        && socket.max_segments() > 1
+        && socket.send(outgoing, contents, Some(together)).is_ok()
+    {
+        return Ok(());
+    }
+    // The device cannot segment, or the datagrams exceed its MTU: one by one, fragmented where need be.
+    let mut result = Ok(());
+    for contents in contents.chunks(segment.max(1)) {
+        result = result.and(socket.send(outgoing, contents, None));
+    }
+    result
+}
+
+impl Net for Sockets {
+    fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        let Some(ready) = wake::wait(&self.wake, self.sockets.iter().map(AsFd::as_fd))? else {
+            return Ok(false);
+        };
+        for (bit, socket) in self.sockets.iter().enumerate() {
+            if ready.failed >> bit & 1 == 1 {
+                socket.take_errors(buffers, &self.faults, &self.path_mtus);
+            }
+            if (ready.readable | ready.failed) >> bit & 1 == 1 {
+                socket.receive(buffers, &self.faults, each)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+        if outgoing.channel == Channel::Clear {
+            return self.clear.send(outgoing.contents);
+        }
+        let Some(socket) = self.sender(outgoing) else {
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket for this source address"));
+        };
+        let result = send(socket, outgoing);
+        if outgoing.df && result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
+            self.path_mtus.look_up();
+        }
+        result
+    }
+
+    fn path_mtus(&self) -> &PathMtus {
+        &self.path_mtus
+    }
+
+    fn max_segments(&self, channel: Channel) -> usize {
+        let of = |socket: &OuterSocket| socket.max_segments();
+        self.sockets.iter().filter(|socket| socket.channel == channel).map(of).min().unwrap_or(1)
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let Faults { receive, truncated, too_big, unreachable } = &self.faults;
+        let all = [
+            ("net.receive_errors", receive),
+            ("net.truncated", truncated),
+            ("net.icmp_too_big", too_big),
+            ("net.icmp_unreachable", unreachable),
+        ];
+        all.map(|(name, count)| (name, count.load(Ordering::Relaxed))).to_vec()
+    }
+
+    fn stop(&self) {
+        self.wake.raise();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! One socket of the outer network: UDP or protocol 50, at one address, with or without DF.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use nix::libc;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use super::control::Control;
+use super::message::{self, Message};
+use super::{Faults, PATIENCE, SOCKET_BUFFER};
+use crate::net::{Buffers, Channel, Outgoing, PathMtus, Received, wake};
+
+/// IP protocol number of ESP.
+const ESP: i32 = 50;
+/// What the kernel segments at most for one system call: UDP_MAX_SEGMENTS.
+const MAX_SEGMENTS: usize = 64;
+/// A filter that lets nothing in: BPF_RET | BPF_K, 0 octets.
+const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct OuterSocket {
+    socket: Socket,
+    pub(super) channel: Channel,
+    /// Address and port it is bound to; the port of a raw socket is 0.
+    pub(super) bound: SocketAddr,
+    /// Whether what it sends says so: don't fragment.
+    pub(super) df: bool,
+    /// Whether it takes several datagrams in one system call.
+    segments: AtomicBool,
+}
+
+impl OuterSocket {
+    /// Binds a socket that may fragment, at an address and port that nobody else has.
+    pub(super) fn bind(channel: Channel, bound: SocketAddr, fwmark: u32) -> io::Result<Self> {
+        let socket = open(channel, bound, fwmark)?;
+        socket.bind(&bound.into())?;
+        // Port 0 is what the system makes of it; a raw socket has none.
+        let named = socket.local_addr()?.as_socket().filter(|_| channel != Channel::RawEsp);
+        Self::new(socket, channel, named.unwrap_or(bound), false)
+    }
+
+    /// The socket beside this one that sends with DF. It is bound to the same port, which `SO_REUSEPORT` allows; both
+    /// put it down again, so that no third one can join. Of two such sockets the kernel gives everything that
+    /// arrives to one, whichever it likes, so both are read, and both hear of errors.
+    pub(super) fn with_df(&self, fwmark: u32) -> io::Result<Self> {
+        let socket = open(self.channel, self.bound, fwmark)?;
+        let bound = self.bound.into();
+        match self.channel {
+            // Every raw socket gets a copy of what arrives: this one throws it away at once.
+            Channel::RawEsp => {
+                socket.attach_filter(&[NOTHING])?;
+                socket.bind(&bound)?;
+            }
+            Channel::Ike | Channel::NatT | Channel::Clear => {
+                self.socket.set_reuse_port(true)?;
+                socket.set_reuse_port(true)?;
+                let result = socket.bind(&bound);
+                self.socket.set_reuse_port(false)?;
+                socket.set_reuse_port(false)?;
+                result?;
+            }
+        }
+        Self::new(socket, self.channel, self.bound, true)
+    }
+
+    fn new(socket: Socket, channel: Channel, bound: SocketAddr, df: bool) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        // Best effort: the system's limits (net.core.[rw]mem_max) cut it.
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        let udp = channel != Channel::RawEsp;
+        let errors = channel != Channel::Ike && (df || udp);
+        ask(&socket, bound.is_ipv6(), df, errors)?;
+        // What old kernels don't have: single datagrams then.
+        let segments = udp && option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+        if udp {
+            let _ = option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+        }
+        Ok(Self { socket, channel, bound, df, segments: AtomicBool::new(segments) })
+    }
+
+    /// How many datagrams it takes in one system call.
+    pub(super) fn max_segments(&self) -> usize {
+        if self.segments.load(Ordering::Relaxed) { MAX_SEGMENTS } else { 1 }
+    }
+
+    /// Reads what is there, at most one batch.
+    ///
+    /// # Errors
+    /// When the socket is unusable.
+    pub(super) fn receive(
+        &self,
+        buffers: &mut Buffers,
+        faults: &Faults,
+        each: &mut dyn FnMut(Received<'_>),
+    ) -> io::Result<()> {
+        let v4 = self.bound.is_ipv4();
+        let deliver = |message: Message<'_>| {
+            let Message { bytes, name, facts, truncated } = message;
+            let Some(remote) = name.filter(|_| !truncated) else {
+                faults.truncated.fetch_add(1, Ordering::Relaxed);
+                return;
+            };
+            let channel = self.channel;
+            let local = SocketAddr::new(facts.local.unwrap_or(self.bound.ip()), self.bound.port());
+            let traffic_class = facts.traffic_class.unwrap_or(0);
+            if channel == Channel::RawEsp {
+                let remote = SocketAddr::new(remote.ip(), 0);
+                let Some(bytes) = raw_payload(bytes, v4) else { return };
+                each(Received { bytes, channel, local, remote, traffic_class });
+                return;
+            }
+            let segment = facts.segment.unwrap_or(bytes.len()).max(1);
+            for bytes in bytes.chunks_mut(segment) {
+                each(Received { bytes, channel, local, remote, traffic_class });
+            }
+        };
+        match message::receive(self.socket.as_fd(), 0, buffers.each(), deliver) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EFAULT) => Err(error),
+                // An ICMP error about an earlier datagram, or a shortage that passes.
+                _ => {
+                    faults.receive.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Takes the errors about datagrams that were sent, and passes on what they say about the path MTU.
+    pub(super) fn take_errors(&self, buffers: &mut Buffers, faults: &Faults, path_mtus: &PathMtus) {
+        let learn = |message: Message<'_>| {
+            let (Some(error), Some(destination)) = (message.facts.error, message.name) else { return };
+            match (error.errno == libc::EMSGSIZE as u32, error.remote) {
+                (true, true) => {
+                    faults.too_big.fetch_add(1, Ordering::Relaxed);
+                    path_mtus.too_big(destination.ip(), error.info, Instant::now());
+                }
+                (true, false) => path_mtus.look_up(),
+                (false, _) => {
+                    faults.unreachable.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        // What is left, the next poll tells.
+        let _ = message::receive(self.socket.as_fd(), libc::MSG_ERRQUEUE, buffers.each(), learn);
+    }
+
+    /// Sends `contents`: one datagram, or several of `segment` octets.
+    pub(super) fn send(&self, outgoing: &Outgoing<'_>, contents: &[u8], segment: Option<u16>) -> io::Result<()> {
+        let source = outgoing.local.ip();
+        let mut destination = outgoing.remote;
+        if self.channel == Channel::RawEsp {
+            destination.set_port(0);
+        }
+        let mut control = Control::EMPTY;
+        control.traffic_class(destination.is_ipv4(), outgoing.traffic_class);
+        if !source.is_unspecified() {
+            control.source(source);
+        }
+        if let Some(segment) = segment {
+            control.segment(segment);
+        }
+        let attempt = || message::send(self.socket.as_fd(), contents, destination, &control);
+        let result = attempt().or_else(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                wake::wait_writable(self.socket.as_fd(), PATIENCE);
+            }
+            // Else it may be about an earlier datagram: an ICMP error comes out once, in place of sending this one.
+            attempt()
+        });
+        if segment.is_some() && result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EIO)) {
+            // The device can't do it.
+            self.segments.store(false, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsFd for OuterSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn open(channel: Channel, bound: SocketAddr, fwmark: u32) -> io::Result<Socket> {
+    let (kind, protocol) = match channel {
+        Channel::RawEsp => (Type::RAW, Protocol::from(ESP)),
+        Channel::Clear => (Type::RAW, Protocol::from(libc::IPPROTO_RAW)),
+        Channel::Ike | Channel::NatT => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(bound), kind, Some(protocol))?;
+    // A raw socket is of one family anyway, and refuses the option.
+    if bound.is_ipv6() && kind == Type::DGRAM {
+        socket.set_only_v6(true)?;
+    }
+    if fwmark != 0 {
+        socket.set_mark(fwmark)?;
+    }
+    Ok(socket)
+}
+
+/// Asks for what is told beside each datagram, and for errors, and sets DF.
+///
+/// The path MTU is ours to know, not the kernel's, which believes any ICMP error: with DF only the link's MTU counts
+/// (`PROBE`). Without, the kernel fragments for the link, and over IPv6, where no router does, for the path; over IPv4
+/// it must be `OMIT`, since a socket with `DONT` hears of no error that its neighbour with DF causes.
+fn ask(socket: &Socket, v6: bool, df: bool, errors: bool) -> io::Result<()> {
+    if v6 {
+        let discover = if df { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_DONT };
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, discover)?;
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, df.into())?;
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, errors.into())
+    } else {
+        let discover = if df { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_OMIT };
+        option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, discover)?;
+        option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+        option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, errors.into())
+    }
+}
+
+/// Sets an option that `socket2` does not know.
+pub(super) fn option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `len` octets of `value`.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A raw IPv4 socket delivers the IP header too, a raw IPv6 socket does not.
+pub(super) fn raw_payload(packet: &mut [u8], v4: bool) -> Option<&mut [u8]> {
+    if !v4 {
+        return Some(packet);
+    }
+    let header = usize::from(*packet.first()? & 0x0f) * 4;
+    packet.get_mut(header..)
+}

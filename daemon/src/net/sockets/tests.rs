@@ -1,0 +1,116 @@
+//! On the loopback, as any user.
+
+use super::outer::raw_payload;
+use super::*;
+
+/// Ports chosen by the system: 0 for both.
+fn loopback(address: IpAddr) -> Sockets {
+    let listen = Listen { addresses: vec![address], ike_port: 0, nat_port: 0, raw_esp: false, fwmark: 0 };
+    Sockets::bind(&listen).expect("loopback")
+}
+
+fn address(sockets: &Sockets, channel: Channel) -> SocketAddr {
+    sockets.sockets.iter().find(|socket| socket.channel == channel).expect("bound").bound
+}
+
+fn outgoing(contents: &[u8], channel: Channel, local: SocketAddr, remote: SocketAddr) -> Outgoing<'_> {
+    Outgoing { contents, segment: contents.len(), channel, local, remote, traffic_class: 0, df: false }
+}
+
+/// With and without DF, in one go and one by one: contents, addresses and all eight bits of the traffic class.
+fn travels(ip: IpAddr) {
+    let (a, b) = (loopback(ip), loopback(ip));
+    let (from, to) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
+    let mut buffers = Buffers::new();
+    for (segment, df, traffic_class) in [(4, false, 0xb9), (4, true, 0x02), (10, true, 0xff), (10, false, 0)] {
+        let contents = b"aaaabbbbcc";
+        let out = Outgoing { segment, traffic_class, df, ..outgoing(contents, Channel::NatT, from, to) };
+        a.send(&out).expect("loopback sends");
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        while seen.concat().len() < contents.len() {
+            let more = b.receive(&mut buffers, &mut |got| {
+                assert_eq!((got.channel, got.remote, got.local), (Channel::NatT, from, to));
+                assert_eq!(got.traffic_class, traffic_class);
+                seen.push(got.bytes.to_vec());
+            });
+            assert!(more.expect("sockets are usable"));
+        }
+        assert_eq!(seen, contents.chunks(segment).collect::<Vec<_>>());
+    }
+    b.stop();
+    assert!(!b.receive(&mut buffers, &mut |_| ()).expect("sockets are usable"));
+}
+
+#[test]
+fn segments_travel_over_v4_with_their_addresses() {
+    travels([127, 0, 0, 1].into());
+}
+
+#[test]
+fn segments_travel_over_v6_with_their_addresses() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("NOT TESTED: no IPv6 on this system");
+        return;
+    }
+    travels(std::net::Ipv6Addr::LOCALHOST.into());
+}
+
+#[test]
+fn the_port_of_both_sockets_is_nobody_elses() {
+    let sockets = loopback([127, 0, 0, 1].into());
+    let taken = address(&sockets, Channel::NatT);
+    assert_eq!(sockets.sockets.iter().filter(|socket| socket.bound == taken).count(), 2);
+    let third = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
+    third.set_reuse_port(true).expect("an option");
+    assert_eq!(third.bind(&taken.into()).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn large_datagrams_are_fragmented_not_refused() {
+    let (a, b) = (loopback([127, 0, 0, 1].into()), loopback([127, 0, 0, 1].into()));
+    let (from, to) = (address(&a, Channel::Ike), address(&b, Channel::Ike));
+    let contents = vec![7; 60_000];
+    a.send(&outgoing(&contents, Channel::Ike, from, to)).expect("loopback sends");
+    let mut len = 0;
+    b.receive(&mut Buffers::new(), &mut |got| len = got.bytes.len()).expect("sockets are usable");
+    assert_eq!(len, 60_000);
+}
+
+/// Nobody listens there: the ICMP error is counted, and does not stand in the way of the next datagram.
+#[test]
+fn an_icmp_error_is_counted_and_harms_nothing() {
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let (a, b) = (loopback(ip), loopback(ip));
+    let (from, to) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
+    let nobody = {
+        let gone = loopback(ip);
+        address(&gone, Channel::NatT)
+    };
+    for df in [false, true] {
+        a.send(&Outgoing { df, ..outgoing(b"lost", Channel::NatT, from, nobody) }).expect("loopback sends");
+        a.send(&Outgoing { df, ..outgoing(b"found", Channel::NatT, from, to) }).expect("loopback sends");
+        let mut seen = Vec::new();
+        b.receive(&mut Buffers::new(), &mut |got| seen = got.bytes.to_vec()).expect("sockets are usable");
+        assert_eq!(seen, b"found");
+        a.receive(&mut Buffers::new(), &mut |_| panic!("nobody answers")).expect("sockets are usable");
+    }
+    assert!(a.counters().contains(&("net.icmp_unreachable", 2)), "{:?}", a.counters());
+}
+
+#[test]
+fn a_raw_v4_packet_loses_its_ip_header() {
+    let mut packet = [0x46; 30];
+    assert_eq!(raw_payload(&mut packet, true).map(|esp| esp.len()), Some(6));
+    assert_eq!(raw_payload(&mut [0x4f; 20], true).map(|esp| esp.len()), None);
+    assert_eq!(raw_payload(&mut [1; 20], false).map(|esp| esp.len()), Some(20));
+}
+
+#[test]
+fn what_is_no_packet_is_not_sent_in_the_clear() {
+    let sockets = loopback([127, 0, 0, 1].into());
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    for contents in [&[][..], &[0x45; 19], &[0x60; 39], &[0x05; 60]] {
+        let result = sockets.send(&outgoing(contents, Channel::Clear, nowhere, nowhere));
+        assert_eq!(result.expect_err("no packet").kind(), io::ErrorKind::InvalidData);
+    }
+}
