@@ -16,8 +16,7 @@ use crate::config::Config;
 use crate::driver::{Driver, KeySink, now};
 use crate::handle::{Handle, Notice};
 use crate::keylog::KeyLog;
-use crate::net::routing::{Plan, Routing};
-use crate::net::{Listen, Net, Sockets};
+use crate::net::{Host, HostError, Listen, Net, Sockets};
 use crate::tun::{Tun, TunDevice};
 use crate::workers::{DataPath, Threads, WorkerFailure};
 
@@ -46,9 +45,9 @@ pub enum StartError {
     ))]
     Sockets(io::Error),
     /// No routes.
-    #[error("the routes to the protected networks can't be set: {0}")]
+    #[error("the host can't be set up for the protected networks: {0}")]
     #[diagnostic(help("it needs CAP_NET_ADMIN; `gateway.route_table` must not be in use by others"))]
-    Routes(io::Error),
+    Host(HostError),
     /// No key log.
     #[error("the key log in {} can't be written: {error}", directory.display())]
     #[diagnostic(help("make the directory, for its owner alone, or leave `gateway.key_log` out"))]
@@ -108,7 +107,7 @@ pub struct Gateway {
     failures: mpsc::UnboundedReceiver<WorkerFailure>,
     /// Whether the driver returned, and did not panic.
     ended_well: Arc<AtomicBool>,
-    routing: Option<Routing>,
+    host: Option<Host>,
 }
 
 impl Gateway {
@@ -122,19 +121,18 @@ impl Gateway {
         let tun = TunDevice::create(&gateway.tun, gateway.mtu)
             .map_err(|error| StartError::Tun { name: gateway.tun.clone(), error })?;
         let listen = Listen {
-            addresses: gateway.listen,
+            addresses: gateway.listen.clone(),
             ike_port: gateway.ike_port,
             nat_port: gateway.nat_port,
             raw_esp: gateway.raw_esp,
             fwmark: gateway.fwmark,
         };
-        let net = Sockets::bind(&listen).map_err(StartError::Sockets)?;
-        let plan = Plan::new(&gateway.tun, gateway.route_table, gateway.fwmark, &policies);
-        let routing = Routing::install(plan).await.map_err(StartError::Routes)?;
+        let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);
+        let host = Host::set_up(&gateway, &policies, &net).await.map_err(StartError::Host)?;
         let parts = Parts {
             ike,
             policies,
-            net: Arc::new(net),
+            net,
             tun: Arc::new(tun),
             mtu: gateway.mtu.into(),
             workers: gateway.workers,
@@ -142,9 +140,9 @@ impl Gateway {
             keys,
         };
         match Self::assemble(parts) {
-            Ok(gateway) => Ok(Self { routing: Some(routing), ..gateway }),
+            Ok(gateway) => Ok(Self { host: Some(host), ..gateway }),
             Err(error) => {
-                routing.remove().await;
+                host.remove().await;
                 Err(error)
             }
         }
@@ -170,7 +168,7 @@ impl Gateway {
             // Before `requests` goes, which is how others learn of the end.
             ending.store(true, Ordering::Release);
         });
-        Ok(Self { handle, driver, threads, failures, ended_well, routing: None })
+        Ok(Self { handle, driver, threads, failures, ended_well, host: None })
     }
 
     /// To talk to it, from any task and for any time.
@@ -197,15 +195,15 @@ impl Gateway {
 
     /// Deletes the SAs at the peers, waiting a bounded time for their answers, then removes routes, rule and TUN.
     pub async fn shutdown(self) {
-        let Self { handle, driver, threads, routing, ended_well, failures: _ } = self;
+        let Self { handle, driver, threads, host, ended_well, failures: _ } = self;
         handle.shutdown().await;
         driver.abort();
         if !ended_well.load(Ordering::Acquire) {
             // It could not say so itself, and subscribers wait for it.
             handle.notify(Notice::Stopping);
         }
-        if let Some(routing) = routing {
-            routing.remove().await;
+        if let Some(host) = host {
+            host.remove().await;
         }
         // Joins threads, which finish their batch within milliseconds.
         let _ = tokio::task::spawn_blocking(move || threads.stop()).await;

@@ -5,6 +5,7 @@
 //! settings are in [`routing`]; how large a packet to a peer may be, in [`path_mtu`].
 
 pub mod frames;
+pub mod host;
 pub mod memory;
 pub mod path_mtu;
 pub mod routing;
@@ -14,6 +15,7 @@ pub mod wake;
 use std::io;
 use std::net::SocketAddr;
 
+pub use self::host::{Host, HostError, cleanup};
 pub use self::memory::{MemoryNet, Wire};
 pub use self::path_mtu::{OuterPath, PathMtus};
 pub use self::sockets::{Listen, Sockets};

@@ -10,12 +10,16 @@
 //! finds nothing to change. An ICMP error is not authenticated, so it can only lower a path MTU, and not below what
 //! every link carries (RFC 4301 §8.2.1).
 
+mod keeper;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+pub use self::keeper::Keeper;
 
 /// Below this no ICMP error brings a path over IPv4 (RFC 791 §3.2: what every host takes), octets.
 pub const FLOOR_V4: u16 = 576;

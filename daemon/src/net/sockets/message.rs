@@ -114,6 +114,7 @@ pub(super) fn receive<'b>(
     {
         let len = (header.msg_len as usize).min(slice.len());
         let Some(bytes) = slice.get_mut(..len) else { continue };
+        #[allow(clippy::unnecessary_cast)] // Another integer in other C libraries.
         let filled = control.room().get(..header.msg_hdr.msg_controllen as usize).unwrap_or_default();
         let name = name.get(..header.msg_hdr.msg_namelen as usize).and_then(address);
         each(Message { bytes, name, facts: facts(filled), truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 });
