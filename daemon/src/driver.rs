@@ -1,6 +1,8 @@
 //! The one task that owns the IKE endpoint: datagrams, commands, signals and time go in, outputs are carried out in
 //! their order.
 
+mod acquire;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cygnet_esp::udp::{KEEPALIVE, NON_ESP_MARKER};
 use cygnet_ike::status::IkeStatus;
-use cygnet_ike::{ChildId, Command, Endpoint, Event, IkeSaId, Now, Output, SessionKeys, Transmit};
+use cygnet_ike::{ChildId, ChildInstall, Command, Endpoint, Event, IkeSaId, Now, Output, SessionKeys, Transmit};
 use cygnet_sad::PairStatus;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -16,7 +18,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::handle::{Handle, Notice, Request, Status, Traffic};
 use crate::install::{self, child_id, pair_id};
 use crate::net::{Channel, Outgoing};
-use crate::workers::{DataPath, Datagram, Signal};
+use crate::workers::{DataPath, Datagram, Releaser, Signal};
+
+pub(crate) use self::acquire::Wanted;
 
 /// How often liveness and NAT mappings are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,6 +39,9 @@ pub struct Driver {
     endpoint: Endpoint,
     path: Arc<DataPath>,
     handle: Handle,
+    releaser: Releaser,
+    /// What IKE calls the SAs of each policy.
+    wanted: Vec<Wanted>,
     /// Idle time after which a NAT mapping is refreshed (RFC 3948 §4).
     nat_keepalive: Option<Duration>,
     keys: Option<KeySink>,
@@ -68,18 +75,22 @@ pub fn now() -> Now {
 }
 
 impl Driver {
-    /// A driver for `endpoint`, which installs its children in `path` and tells the subscribers of `handle`.
-    pub fn new(
+    /// A driver for `endpoint`, which installs its children, those `wanted`, in `path` and tells the subscribers of
+    /// `handle`.
+    pub(crate) fn new(
         endpoint: Endpoint,
         path: Arc<DataPath>,
         handle: Handle,
+        wanted: Vec<Wanted>,
         nat_keepalive: Option<Duration>,
         keys: Option<KeySink>,
     ) -> Self {
         Self {
             endpoint,
+            releaser: Releaser::new(Arc::clone(&path)),
             path,
             handle,
+            wanted,
             nat_keepalive,
             keys,
             started: SystemTime::now(),
@@ -115,7 +126,7 @@ impl Driver {
                 () = path.signals.raised() => {
                     path.signals.take(&mut signals);
                     for signal in signals.drain(..) {
-                        self.endpoint.handle_command(now(), command(signal));
+                        self.follow(signal);
                     }
                 }
                 () = sleep_until(deadline.into()) => self.endpoint.handle_timeout(now()),
@@ -164,25 +175,43 @@ impl Driver {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Transmit(transmit) => self.transmit(&transmit),
-                Output::InstallChild(child) => match install::install(&self.path.sad, Instant::now(), &child) {
-                    Ok(()) => {
-                        self.children.insert(child.id, Installed { ike: child.ike, heard: None });
-                    }
-                    Err(error) => {
-                        tracing::error!(
-                            "child {} of {} not installed: {error}",
-                            child.child.name,
-                            child.connection.name
-                        );
-                        self.endpoint.handle_command(now(), Command::ExpireChild(child.id));
-                    }
-                },
-                Output::ActivateChild(child) => drop(self.path.sad.activate(pair_id(child))),
+                Output::InstallChild(child) => self.install(&child),
+                Output::ActivateChild(child) => {
+                    let path = Arc::clone(&self.path);
+                    self.up(pair_id(child), || path.sad.activate(pair_id(child)));
+                }
                 Output::MoveChild { child, path } => install::relocate(&self.path.sad, child, path),
                 Output::RemoveChild(child) => self.remove(child),
                 Output::Event(event) => self.report(event),
             }
         }
+    }
+
+    fn install(&mut self, child: &ChildInstall) {
+        let path = Arc::clone(&self.path);
+        match self.up(pair_id(child.id), || install::install(&path.sad, Instant::now(), child)) {
+            Ok(()) => {
+                self.children.insert(child.id, Installed { ike: child.ike, heard: None });
+            }
+            Err(error) => {
+                tracing::error!("child {} of {} not installed: {error}", child.child.name, child.connection.name);
+                self.endpoint.handle_command(now(), Command::ExpireChild(child.id));
+            }
+        }
+    }
+
+    /// Does what a signal of the data path asks for.
+    fn follow(&mut self, signal: Signal) {
+        let command = match signal {
+            Signal::Acquire { policy, flow, .. } => return self.acquire(policy, flow),
+            Signal::Used(pair) => {
+                self.up(pair, || ());
+                Command::ChildUsed(child_id(pair))
+            }
+            Signal::Soft(pair) => Command::RekeyChild(child_id(pair)),
+            Signal::Hard(pair) => Command::ExpireChild(child_id(pair)),
+        };
+        self.endpoint.handle_command(now(), command);
     }
 
     fn transmit(&mut self, transmit: &Transmit) {
@@ -259,7 +288,10 @@ impl Driver {
                 last: self.ikes.get(&ike).cloned(),
                 traffic: self.final_traffic(child),
             }),
-            Event::Failed(failure) => Some(Notice::Failed(failure)),
+            Event::Failed(failure) => {
+                self.failed(&failure);
+                Some(Notice::Failed(failure))
+            }
             Event::Retransmitted { ike, attempt } => Some(Notice::Retransmitted { ike, attempt }),
             Event::Dropped { path, reason } => {
                 tracing::debug!("IKE datagram from {} dropped: {reason:?}", path.remote);
@@ -289,6 +321,7 @@ impl Driver {
             self.endpoint.handle_command(now(), Command::PeerAlive(ike));
         }
         self.refresh_nat_mappings();
+        self.give_up();
     }
 
     /// IKE SAs with authenticated traffic since the last time: proof of liveness (RFC 7296 §2.4).
@@ -347,16 +380,6 @@ impl Driver {
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver").field("children", &self.children.len()).finish_non_exhaustive()
-    }
-}
-
-/// What a signal of the data path means to IKE.
-fn command(signal: Signal) -> Command {
-    match signal {
-        Signal::Acquire(policy, flow) => Command::Acquire { policy, flow },
-        Signal::Used(pair) => Command::ChildUsed(child_id(pair)),
-        Signal::Soft(pair) => Command::RekeyChild(child_id(pair)),
-        Signal::Hard(pair) => Command::ExpireChild(child_id(pair)),
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::driver::{Driver, KeySink, now};
+use crate::driver::{Driver, KeySink, Wanted, now};
 use crate::handle::{Handle, Notice};
 use crate::keylog::KeyLog;
 use crate::net::{Host, HostError, Listen, Net, Sockets};
@@ -158,9 +158,10 @@ impl Gateway {
         let (datagrams, inbox) = mpsc::channel(IKE_QUEUE);
         let (failed, failures) = mpsc::unbounded_channel();
         let threads = Threads::spawn(&path, workers, &datagrams, &failed).map_err(StartError::Threads)?;
+        let wanted = Wanted::all(&ike);
         let endpoint = Endpoint::new(ike, Box::new(rand::make_rng::<StdRng>()), now());
         let (handle, mut requests) = Handle::new();
-        let driver = Driver::new(endpoint, path, handle.clone(), nat_keepalive, keys);
+        let driver = Driver::new(endpoint, path, handle.clone(), wanted, nat_keepalive, keys);
         let ended_well = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended_well);
         let driver = tokio::spawn(async move {

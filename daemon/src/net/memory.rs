@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::frames::Frames;
 use super::sockets::BATCH;
@@ -51,7 +51,9 @@ impl Wire {
     pub fn host(self: &Arc<Self>, address: IpAddr, ike_port: u16, nat_port: u16) -> MemoryNet {
         let inbox = Arc::new(Frames::new(QUEUE, FRAME));
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(address, Arc::clone(&inbox));
-        MemoryNet { wire: Arc::clone(self), inbox, address, ike_port, nat_port, path_mtus: PathMtus::new(Some(LINK)) }
+        let clear = Frames::new(QUEUE, FRAME);
+        let path_mtus = PathMtus::new(Some(LINK));
+        MemoryNet { wire: Arc::clone(self), inbox, clear, address, ike_port, nat_port, path_mtus }
     }
 }
 
@@ -60,6 +62,8 @@ impl Wire {
 pub struct MemoryNet {
     wire: Arc<Wire>,
     inbox: Arc<Frames<Tag>>,
+    /// What was sent in the clear: it goes to hosts that are not on the wire.
+    clear: Frames<()>,
     address: IpAddr,
     ike_port: u16,
     nat_port: u16,
@@ -67,6 +71,11 @@ pub struct MemoryNet {
 }
 
 impl MemoryNet {
+    /// Plays whoever receives what this host sends in the clear, waiting at most `patience` for a packet.
+    pub fn take_clear<R>(&self, patience: Duration, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.clear.pop_within(patience, |packet, ()| look(packet))
+    }
+
     fn port(&self, channel: Channel) -> u16 {
         match channel {
             Channel::Ike => self.ike_port,
@@ -99,6 +108,12 @@ impl Net for MemoryNet {
     }
 
     fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+        if outgoing.channel == Channel::Clear {
+            for packet in outgoing.contents.chunks(outgoing.segment.max(1)) {
+                self.clear.push(packet, ());
+            }
+            return Ok(());
+        }
         let hosts = self.wire.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(inbox) = hosts.get(&outgoing.remote.ip()) else {
             return Err(io::ErrorKind::HostUnreachable.into());
@@ -132,6 +147,7 @@ impl Net for MemoryNet {
 
     fn stop(&self) {
         self.inbox.close();
+        self.clear.close();
     }
 }
 

@@ -33,10 +33,20 @@ fates! {
         Unreadable = "unreadable",
         /// Policy says DISCARD, or no policy matches (RFC 4301 §4.4.1).
         Discarded = "discarded",
-        /// Policy says BYPASS, but the packet was routed into the tunnel: it has no other way from here.
-        Bypass = "bypass",
+        /// Policy says BYPASS: sent as it is.
+        Bypassed = "bypassed",
+        /// Policy says PROTECT with level `use`, and there is no SA: sent as it is.
+        Clear = "clear",
+        /// Waits for its SA at this moment. The one counter that also falls: the packet ends in another.
+        Held = "held",
         /// Policy says PROTECT, and no SA is there yet: one is being asked for (RFC 4301 §5.1).
         NoSa = "no_sa",
+        /// Policy says PROTECT, and the SA could not be had.
+        Failed = "failed",
+        /// As many packets as may be wait for an SA.
+        HoldFull = "hold_full",
+        /// Waited for an SA in vain.
+        HoldExpired = "hold_expired",
         /// The SA has no sequence number left (RFC 4303 §3.3.3).
         Exhausted = "exhausted",
         /// Too long to be sealed.
@@ -116,6 +126,11 @@ impl Counters {
 
     pub(super) fn outbound(&self, fate: Outbound, packets: u64) {
         self.outbound.fates[fate as usize].fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// A packet that waited goes on.
+    pub(super) fn let_go(&self, packets: u64) {
+        self.outbound.fates[Outbound::Held as usize].fetch_sub(packets, Ordering::Relaxed);
     }
 
     pub(super) fn inbound(&self, fate: Inbound, packets: u64) {

@@ -2,15 +2,17 @@
 
 use std::borrow::{Borrow, BorrowMut};
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use cygnet_esp::tunnel::{DecapsulateError, Ecn, decapsulate};
+use cygnet_esp::transport::{self, Rebuilt};
+use cygnet_esp::tunnel::{self, Ecn};
 use cygnet_esp::udp::{Class, NON_ESP_MARKER, classify};
 use cygnet_esp::{NextHeader, PacketBuf, Spi};
 use cygnet_ike::Path;
 use cygnet_sad::{InboundDrop, InboundSa};
-use cygnet_spd::{Direction, Flow};
+use cygnet_spd::{Direction, Flow, Mode};
 use tokio::sync::mpsc;
 
 use super::counters::Inbound as Fate;
@@ -19,6 +21,8 @@ use crate::net::{Buffers, Channel, Received};
 
 /// Largest ESP packet: a whole UDP datagram.
 const MAX_PACKET: usize = 65_535;
+/// TTL or hop limit of a packet that transport mode delivers: it has arrived.
+const HOP_LIMIT: u8 = 64;
 
 /// A worker from the outer network to TUN.
 #[derive(Debug)]
@@ -44,8 +48,10 @@ struct Slot {
     spi: Spi,
     /// Position in the batch: packets of an SA keep their order.
     position: usize,
-    /// ECN of the outer header.
-    ecn: u8,
+    /// The address it was sent to.
+    local: IpAddr,
+    /// DSCP and ECN of the outer header.
+    traffic_class: u8,
 }
 
 impl Borrow<PacketBuf> for Slot {
@@ -63,7 +69,13 @@ impl BorrowMut<PacketBuf> for Slot {
 impl InboundWorker {
     /// A worker with buffers of its own. IKE messages go to `ike`.
     pub fn new(path: Arc<DataPath>, ike: mpsc::Sender<Datagram>) -> Self {
-        let slot = |_| Slot { packet: PacketBuf::new(MAX_PACKET, 0), spi: Spi(0), position: 0, ecn: 0 };
+        let slot = |_| Slot {
+            packet: PacketBuf::for_receiving(MAX_PACKET),
+            spi: Spi(0),
+            position: 0,
+            local: Ipv4Addr::UNSPECIFIED.into(),
+            traffic_class: 0,
+        };
         let slots = (0..BATCH).map(slot).collect();
         Self { buffers: Buffers::new(), batch: Batch { path, ike, slots, filled: 0 } }
     }
@@ -94,12 +106,13 @@ impl Batch {
     /// Tells ESP from the rest, and keeps it.
     fn take(&mut self, received: Received<'_>) {
         self.path.counters.saw_inbound(1);
-        let Received { ref bytes, channel, .. } = received;
-        let fate = match channel {
+        let fate = match received.channel {
             Channel::Ike => self.hand_over(&received, false),
-            Channel::RawEsp | Channel::Clear => return self.keep(bytes, received.traffic_class & 3),
-            Channel::NatT => match classify(bytes) {
-                Class::Esp => return self.keep(bytes, received.traffic_class & 3),
+            Channel::RawEsp => return self.keep(&received),
+            // Only ever sent.
+            Channel::Clear => Fate::Malformed,
+            Channel::NatT => match classify(received.bytes) {
+                Class::Esp => return self.keep(&received),
                 Class::Ike => self.hand_over(&received, true),
                 Class::Keepalive => Fate::Keepalive,
                 Class::Malformed => Fate::Malformed,
@@ -119,17 +132,19 @@ impl Batch {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8], ecn: u8) {
+    fn keep(&mut self, received: &Received<'_>) {
+        let bytes = &*received.bytes;
         if self.filled == self.slots.len() {
             self.open();
         }
         let position = self.filled;
         let Some(slot) = self.slots.get_mut(position) else { return };
-        slot.packet.reset(0);
+        slot.packet.reset(PacketBuf::INBOUND_HEADROOM);
         let kept = slot.packet.extend(bytes).is_ok();
         match Spi::of_packet(bytes).filter(|_| kept) {
             Some(spi) => {
-                (slot.spi, slot.position, slot.ecn) = (spi, position, ecn);
+                (slot.spi, slot.position) = (spi, position);
+                (slot.local, slot.traffic_class) = (received.local.ip(), received.traffic_class);
                 self.filled += 1;
             }
             None => self.path.counters.inbound(Fate::Malformed, 1),
@@ -157,7 +172,7 @@ fn open_and_deliver(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
     let (mut packets, mut octets) = (0, 0);
     sa.esp().open_batch(run, |_, slot, opened| {
         let next = opened.map_err(InboundDrop::from);
-        match next.and_then(|next| admit(sa, &mut slot.packet, next, Ecn::from_traffic_class(slot.ecn))) {
+        match next.and_then(|next| admit(sa, slot, next)) {
             Ok(()) => {
                 packets += 1;
                 octets += slot.packet.len() as u64;
@@ -175,14 +190,32 @@ fn open_and_deliver(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
 
 /// What stands between an opened packet and the inner network: it is an IP packet that the SA may carry, with the
 /// congestion its outer header met.
-fn admit(sa: &InboundSa, packet: &mut PacketBuf, next: NextHeader, outer: Ecn) -> Result<(), InboundDrop> {
+fn admit(sa: &InboundSa, slot: &mut Slot, next: NextHeader) -> Result<(), InboundDrop> {
     if next == NextHeader::NONE {
         return Err(InboundDrop::Dummy);
     }
-    decapsulate(packet, next, outer).map_err(|error| match error {
-        DecapsulateError::NotIp | DecapsulateError::Malformed => InboundDrop::Payload,
-        DecapsulateError::Ecn => InboundDrop::Congestion,
-    })?;
-    let flow = Flow::parse(packet.data(), Direction::Inbound).map_err(|_| InboundDrop::Payload)?;
+    match sa.pair().mode() {
+        Mode::Tunnel => {
+            let outer = Ecn::from_traffic_class(slot.traffic_class);
+            tunnel::decapsulate(&mut slot.packet, next, outer)?;
+        }
+        Mode::Transport => rebuild(sa, slot, next)?,
+    }
+    let flow = Flow::parse(slot.packet.data(), Direction::Inbound).map_err(|_| InboundDrop::Payload)?;
     if sa.selector().contains(&flow) { Ok(()) } else { Err(InboundDrop::Selector) }
+}
+
+/// Transport mode: puts the IP header back (RFC 4303 §3.1.1). The addresses are those that the SA is between, whatever
+/// the outer header said: that is not authenticated.
+fn rebuild(sa: &InboundSa, slot: &mut Slot, next: NextHeader) -> Result<(), InboundDrop> {
+    let path = sa.pair().path();
+    let local = path.local.ip();
+    let header = Rebuilt {
+        source: path.remote.ip(),
+        destination: if local.is_unspecified() { slot.local } else { local },
+        traffic_class: slot.traffic_class,
+        hop_limit: HOP_LIMIT,
+        original: sa.pair().original().map(|original| (original.remote, original.local)),
+    };
+    Ok(transport::decapsulate(&mut slot.packet, next, &header)?)
 }

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! outbound:  TUN batch ─► Flow::parse ─► spd ─► sad ─► reserve ─► seal in place ─► UDP batch
+//!                                          │      └► no SA: hold, clear, drop; driver
+//!                                          └► bypass: clear
 //! inbound:   UDP batch ─► classify ─► sad ─► open in place ─► selector check ─► TUN
 //!                            └► IKE ─► driver
 //! ```
@@ -14,8 +16,10 @@
 //! time. That is the decrement of RFC 4301 §5.1.2; the workers do not repeat it.
 
 mod counters;
+mod hold;
 mod inbound;
 mod outbound;
+mod shunt;
 mod signals;
 
 use std::io;
@@ -30,8 +34,10 @@ use cygnet_spd::Policies;
 use tokio::sync::mpsc;
 
 pub use self::counters::{Counters, Inbound, Outbound};
+pub use self::hold::{Hold, PER_PEER};
 pub use self::inbound::InboundWorker;
-pub use self::outbound::OutboundWorker;
+pub use self::outbound::{OutboundWorker, Releaser};
+pub use self::shunt::{Key, Shunts};
 pub use self::signals::{Signal, Signals};
 
 use crate::net::Net;
@@ -54,6 +60,10 @@ pub struct DataPath {
     pub counters: Counters,
     /// What IKE must know.
     pub signals: Signals,
+    /// How SAs stand that are wanted and not there.
+    pub shunts: Shunts,
+    /// Packets that wait for their SA.
+    pub hold: Hold,
     /// Largest packet from the TUN device, octets.
     pub mtu: usize,
 }
@@ -68,6 +78,8 @@ impl DataPath {
             policies: ArcSwap::from_pointee(policies),
             counters: Counters::new(),
             signals: Signals::new(),
+            shunts: Shunts::default(),
+            hold: Hold::default(),
             mtu,
         })
     }

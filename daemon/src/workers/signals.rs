@@ -10,8 +10,16 @@ use tokio::sync::Notify;
 /// Something IKE must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// A packet met a PROTECT policy without SA (RFC 4301 §5.1). One per policy is kept.
-    Acquire(PolicyId, Flow),
+    /// A packet met a PROTECT policy without SA (RFC 4301 §5.1).
+    Acquire {
+        /// The policy.
+        policy: PolicyId,
+        /// The packet.
+        flow: Flow,
+        /// Whether every flow needs an SA of its own (populate from packet, RFC 4301 §4.4.1.2); else one signal per
+        /// policy and remote address is kept.
+        each: bool,
+    },
     /// First traffic on a new inbound SA (RFC 7296 §2.8).
     Used(PairId),
     /// A soft limit was reached: rekey.
@@ -24,7 +32,9 @@ impl Signal {
     /// Whether telling `other` after `self` would say nothing new.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Acquire(a, _), Self::Acquire(b, _)) => a == b,
+            (Self::Acquire { policy: p, flow: a, each: false }, Self::Acquire { policy: q, flow: b, .. }) => {
+                p == q && a.remote == b.remote
+            }
             (a, b) => a == b,
         }
     }
@@ -32,6 +42,8 @@ impl Signal {
 
 /// Signals that may wait for the driver.
 const CAPACITY: usize = 256;
+/// Of these, how many may be [`Signal::Acquire`]: a host that scans a protected network must not keep rekeys out.
+const ACQUIRES: usize = CAPACITY / 2;
 
 /// The way from the workers to the driver.
 #[derive(Debug)]
@@ -53,7 +65,8 @@ impl Signals {
         if pending.iter().any(|waiting| waiting.covers(&signal)) {
             return true;
         }
-        if pending.len() == CAPACITY {
+        let acquires = pending.iter().filter(|waiting| matches!(waiting, Signal::Acquire { .. })).count();
+        if pending.len() == CAPACITY || matches!(signal, Signal::Acquire { .. }) && acquires == ACQUIRES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return false;
         }
@@ -87,7 +100,31 @@ impl Default for Signals {
 
 #[cfg(test)]
 mod tests {
+    use cygnet_spd::{Direction, Ports};
+
     use super::*;
+
+    fn acquire(remote: u8, port: u16, each: bool) -> Signal {
+        let ports = Ports::Pair { local: 1, remote: port };
+        let (local, remote) = ([10, 0, 0, 1].into(), [10, 1, 0, remote].into());
+        let flow = Flow { direction: Direction::Outbound, local, remote, protocol: 17, ports };
+        Signal::Acquire { policy: PolicyId(1), flow, each }
+    }
+
+    #[test]
+    fn acquires_coalesce_by_peer_or_by_flow_and_leave_room_for_rekeys() {
+        let signals = Signals::new();
+        for port in 0..5 {
+            assert!(signals.raise(acquire(1, port, false)));
+            assert!(signals.raise(acquire(2, port, true)));
+        }
+        let mut taken = Vec::new();
+        signals.take(&mut taken);
+        assert_eq!(taken.len(), 1 + 5);
+        let raised = (0..=255).filter(|&remote| signals.raise(acquire(remote, 0, false))).count();
+        assert_eq!((raised, signals.dropped()), (ACQUIRES, (256 - ACQUIRES) as u64));
+        assert!(signals.raise(Signal::Soft(PairId(1))));
+    }
 
     #[test]
     fn duplicates_coalesce_and_overflow_is_counted() {

@@ -1,0 +1,7 @@
+//! The data path over in-memory networks, without IKE and without threads: what goes in comes out, every packet ends
+//! in one counter, and nothing is allocated on the way.
+
+mod basics;
+mod levels;
+mod support;
+mod transport;
