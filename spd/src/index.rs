@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   node ─ remote address ─┬─ /24 ─ hash ─► node ─ local address ─┬─ /16 ─ hash ─► leaf: policies 3, 17
-//!                          ├─ /32 ─ hash ─► leaf: policy 5         └─ ...
+//!                          ├─ /32 ─ hash ─► policy 5               └─ ...
 //!                          └─ /0  ─ hash ─► node ─ protocol and ports ─ ...
 //! ```
 //!
@@ -36,12 +36,22 @@ const FIELDS: usize = 3;
 #[derive(Clone)]
 pub(crate) struct Index {
     /// Where the search starts, by family of the remote address: IPv4, IPv6.
-    roots: [u32; 2],
+    roots: [Place; 2],
     nodes: Vec<Node>,
     edges: Vec<Edge>,
     /// Positions of selectors, those of each leaf in ascending order.
     leaves: Vec<u32>,
     table: Table,
+}
+
+/// Where an edge leads: a node, or with [`ONE`](Self::ONE) set, the only candidate there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place(u32);
+
+impl Place {
+    const ONE: u32 = 1 << 31;
+    /// Nowhere.
+    const VACANT: Self = Self(u32::MAX);
 }
 
 #[derive(Clone, Copy)]
@@ -70,9 +80,16 @@ impl Index {
         (best != u32::MAX).then_some(best as usize)
     }
 
-    /// Improves `best` by what is below `node`. Recurses once per field at most.
-    fn search(&self, node: u32, values: &[u128; FIELDS], confirm: &impl Fn(usize) -> bool, best: &mut u32) {
-        match self.nodes[node as usize] {
+    /// Improves `best` by what is below `place`. Recurses once per field at most.
+    fn search(&self, place: Place, values: &[u128; FIELDS], confirm: &impl Fn(usize) -> bool, best: &mut u32) {
+        if place.0 & Place::ONE != 0 {
+            let position = place.0 & !Place::ONE;
+            if position < *best && confirm(position as usize) {
+                *best = position;
+            }
+            return;
+        }
+        match self.nodes[place.0 as usize] {
             Node::Leaf { start, end } => {
                 let candidates = self.leaves[start as usize..end as usize].iter();
                 if let Some(found) = candidates.take_while(|n| *n < best).find(|n| confirm(**n as usize)) {
@@ -132,19 +149,17 @@ struct Table {
 struct Slot {
     bits: u128,
     edge: u32,
-    child: u32,
+    child: Place,
 }
-
-const VACANT: u32 = u32::MAX;
 
 impl Table {
     fn new(entries: &[Slot]) -> Self {
         let len = (entries.len() * 2).next_power_of_two();
-        let slots = vec![Slot { bits: 0, edge: 0, child: VACANT }; len];
+        let slots = vec![Slot { bits: 0, edge: 0, child: Place::VACANT }; len];
         let mut table = Self { slots, seed: Seed::random() };
         for entry in entries {
             let mut at = table.start(entry.edge, entry.bits);
-            while table.slots[at].child != VACANT {
+            while table.slots[at].child != Place::VACANT {
                 at = (at + 1) & (len - 1);
             }
             table.slots[at] = *entry;
@@ -153,11 +168,11 @@ impl Table {
     }
 
     #[inline]
-    fn get(&self, edge: u32, bits: u128) -> Option<u32> {
+    fn get(&self, edge: u32, bits: u128) -> Option<Place> {
         let mut at = self.start(edge, bits);
         loop {
             let slot = &self.slots[at];
-            if slot.child == VACANT {
+            if slot.child == Place::VACANT {
                 return None;
             }
             if slot.edge == edge && slot.bits == bits {

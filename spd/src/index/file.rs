@@ -1,6 +1,6 @@
 //! Building: under which prefixes a selector is filed, and the tree over them.
 
-use super::{Edge, FIELDS, Index, Node, Slot, Table, VACANT, flush_left};
+use super::{Edge, FIELDS, Index, Node, Place, Slot, Table, flush_left};
 use crate::protocol;
 use crate::selector::Selector;
 use crate::traffic_selector::TrafficSelector;
@@ -141,7 +141,7 @@ impl Index {
         (0..).zip(selectors).for_each(|(position, selector)| file(selector, position, grain, &mut entries));
         let (mut ipv4, mut ipv6): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.ipv4);
         let mut builder = Builder::default();
-        let roots = [builder.node(&mut ipv4, 0), builder.node(&mut ipv6, 0)];
+        let roots = [builder.place(&mut ipv4, 0), builder.place(&mut ipv6, 0)];
         let Builder { nodes, edges, leaves, slots } = builder;
         Self { roots, nodes, edges, leaves, table: Table::new(&slots) }
     }
@@ -156,15 +156,18 @@ struct Builder {
 }
 
 impl Builder {
-    /// The node above `entries`, which the fields before `field` do not tell apart.
-    fn node(&mut self, entries: &mut [Entry], field: usize) -> u32 {
+    /// The place of `entries`, which the fields before `field` do not tell apart.
+    fn place(&mut self, entries: &mut [Entry], field: usize) -> Place {
+        if let [only] = entries {
+            return Place(only.position | Place::ONE);
+        }
         let says_something = |field: &usize| entries.iter().any(|entry| entry.fields[*field].mask != 0);
         let node = match (field..FIELDS).find(says_something) {
             Some(field) if entries.len() > LEAF => self.field(entries, field),
             _ => self.leaf(entries),
         };
         self.nodes.push(node);
-        (self.nodes.len() - 1) as u32
+        Place((self.nodes.len() - 1) as u32)
     }
 
     fn leaf(&mut self, entries: &[Entry]) -> Node {
@@ -178,7 +181,7 @@ impl Builder {
 
     fn field(&mut self, entries: &mut [Entry], field: usize) -> Node {
         entries.sort_unstable_by_key(|entry| entry.fields[field]);
-        let first = |group: &[Entry]| group.iter().map(|entry| entry.position).min().unwrap_or(VACANT);
+        let first = |group: &[Entry]| group.iter().map(|entry| entry.position).min().unwrap_or(u32::MAX);
         let mut groups: Vec<&mut [Entry]> =
             entries.chunk_by_mut(|a, b| a.fields[field].mask == b.fields[field].mask).collect();
         groups.sort_unstable_by_key(|group| first(group));
@@ -188,7 +191,7 @@ impl Builder {
         for (edge, group) in (start..).zip(groups) {
             for same in group.chunk_by_mut(|a, b| a.fields[field].bits == b.fields[field].bits) {
                 let bits = same[0].fields[field].bits;
-                let child = self.node(same, field + 1);
+                let child = self.place(same, field + 1);
                 self.slots.push(Slot { bits, edge, child });
             }
         }
