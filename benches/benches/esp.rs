@@ -1,7 +1,10 @@
 //! Sealing and opening a batch of ESP packets, beside the bare AEAD of `ring` on as many octets in the same run: the
-//! difference is what ESP itself costs (header, padding, sequence number, replay window).
+//! difference is what ESP itself costs (header, padding, sequence number, replay window). Then whole packets in tunnel
+//! and in transport mode: with what happens to IP headers, and to checksums through a NAT.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use cygnet_esp::transport::{self, Rebuilt};
+use cygnet_esp::tunnel::{self, Ecn, Inner, Rules};
 use cygnet_esp::{Encr, Inbound, NextHeader, Outbound, PacketBuf, Spi};
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use std::hint::black_box;
@@ -134,5 +137,93 @@ fn open(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, seal, open);
+/// A UDP packet of `size` octets.
+fn udp_packet(size: usize) -> Vec<u8> {
+    let mut packet = vec![0x5a; size];
+    let len = (size as u16).to_be_bytes();
+    packet[..20].copy_from_slice(&[0x45, 0, len[0], len[1], 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    packet
+}
+
+fn refill(packets: &mut [PacketBuf], contents: &[u8]) {
+    for packet in packets {
+        packet.clear();
+        packet.extend(contents).expect("room for a packet");
+    }
+}
+
+fn seal_tunnel(sa: &Outbound, packets: &mut [PacketBuf]) {
+    let mut sequence = sa.reserve(packets.len() as u32).expect("sequence numbers last");
+    for packet in packets {
+        let inner = Inner::parse(packet.data()).expect("an IP packet");
+        black_box(Rules::default().outer(inner));
+        sequence.seal(NextHeader::IPV4, packet).expect("room for ESP");
+    }
+}
+
+fn seal_transport(sa: &Outbound, packets: &mut [PacketBuf]) {
+    let mut sequence = sa.reserve(packets.len() as u32).expect("sequence numbers last");
+    for packet in packets {
+        let stripped = black_box(transport::encapsulate(packet).expect("a whole IP packet"));
+        sequence.seal(stripped.next, packet).expect("room for ESP");
+    }
+}
+
+/// The AEAD that hides least of what surrounds it.
+fn modes(c: &mut Criterion) {
+    let encr = encr("aes128gcm16");
+    let keys = &KEY[..encr.encryption_len()];
+    let sender = Outbound::new(Spi(0x1000), encr, keys, &[], true).expect("legal keys");
+    let receiver = Inbound::new(Spi(0x1000), encr, keys, &[], true, 1024).expect("legal keys");
+    let header = Rebuilt {
+        source: [10, 0, 0, 1].into(),
+        destination: [10, 0, 0, 2].into(),
+        traffic_class: 0,
+        hop_limit: 64,
+        original: None,
+    };
+    let through_nat = Rebuilt { original: Some(([192, 0, 2, 1].into(), header.destination)), ..header };
+    let full = |seal: fn(&Outbound, &mut [PacketBuf]), contents: &[u8]| {
+        let mut packets = Vec::from_iter((0..BATCH).map(|_| PacketBuf::for_mtu(contents.len())));
+        refill(&mut packets, contents);
+        seal(&sender, &mut packets);
+        packets
+    };
+    for size in SIZES {
+        let contents = udp_packet(size);
+        let mut group = c.benchmark_group(format!("esp/modes/{size}"));
+        group.throughput(Throughput::Elements(BATCH as u64));
+        for (name, seal) in [("tunnel", seal_tunnel as fn(&Outbound, &mut [PacketBuf])), ("transport", seal_transport)]
+        {
+            let mut packets = full(seal, &contents);
+            group.bench_function(BenchmarkId::new("seal", name), |b| {
+                b.iter(|| {
+                    refill(&mut packets, &contents);
+                    seal(&sender, black_box(&mut packets));
+                });
+            });
+        }
+        group.bench_function(BenchmarkId::new("open", "tunnel"), |b| {
+            let open = |packets: &mut Vec<PacketBuf>| {
+                receiver.open_batch(packets, |_, packet, next| {
+                    tunnel::decapsulate(packet, next.expect("a good packet"), Ecn::NotEct).expect("an IP packet");
+                });
+            };
+            b.iter_batched_ref(|| full(seal_tunnel, &contents), open, BatchSize::NumIterations(8));
+        });
+        for (name, header) in [("transport", &header), ("transport through NAT", &through_nat)] {
+            group.bench_function(BenchmarkId::new("open", name), |b| {
+                let open = |packets: &mut Vec<PacketBuf>| {
+                    receiver.open_batch(packets, |_, packet, next| {
+                        transport::decapsulate(packet, next.expect("a good packet"), header).expect("room");
+                    });
+                };
+                b.iter_batched_ref(|| full(seal_transport, &contents), open, BatchSize::NumIterations(8));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, seal, open, modes);
 criterion_main!(benches);
