@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `sad.rs` | [`Sad`]: the writer's side: install, activate, move, remove; deadlines |
+//! | `sad.rs` | [`Sad`]: the writer's side: publishing, deadlines |
+//! | `edit.rs` | [`Edit`]: install, activate, retire, move, remove |
 //! | `tables.rs` | [`Tables`]: the readers' side: SPI → inbound SA, policy and flow → outbound SA |
 //! | `pair.rs` | [`Pair`]: what both directions of a Child SA share: selector, path |
 //! | `state.rs` | active, expired, and what was told of it |
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod edit;
 mod generation;
 mod lifetime;
 mod pair;
@@ -32,9 +34,10 @@ mod state;
 mod tables;
 
 pub use counters::{InboundDrop, OutboundDrop, Traffic};
+pub use edit::{Activation, Edit, InstallError, NewPair};
 pub use lifetime::{Lifetime, Limit, Limits, Usage};
 pub use pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
-pub use sad::{Activation, Edit, Expiry, InstallError, NewPair, Sad};
+pub use sad::{Expiry, Sad};
 pub use state::Standing;
 pub use tables::{InboundSa, OutboundSa, Snapshot, Tables};
 
