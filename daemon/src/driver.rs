@@ -15,7 +15,7 @@ use cygnet_sad::PairStatus;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::handle::{Handle, Notice, Request, Status, Traffic};
+use crate::handle::{Handle, Notice, Request, Status, Terms, Traffic};
 use crate::install::{self, child_id, pair_id};
 use crate::net::{Channel, Outgoing};
 use crate::workers::{DataPath, Datagram, Releaser, Signal};
@@ -157,10 +157,23 @@ impl Driver {
             Some(Request::Status(reply)) => {
                 let _ = reply.send(self.status());
             }
+            Some(Request::TakeOver(terms, reply)) => {
+                self.take_over(*terms);
+                let _ = reply.send(());
+            }
             Some(Request::Shutdown(reply)) => self.stop(Some(reply)),
             // Cannot happen while `self.handle` lives; were it so, nobody could ever stop us.
             None => self.stop(None),
         }
+    }
+
+    /// Works by another configuration from now on. Policies first: an SA whose policy is gone must not be asked for
+    /// again by the packet that misses it.
+    fn take_over(&mut self, terms: Terms) {
+        self.path.policies.store(Arc::new(terms.policies));
+        self.wanted = Wanted::all(&terms.ike);
+        self.nat_keepalive = terms.nat_keepalive;
+        self.endpoint.handle_command(now(), Command::Reconfigure(Box::new(terms.ike)));
     }
 
     fn stop(&mut self, reply: Option<oneshot::Sender<()>>) {

@@ -2,12 +2,18 @@
 //! programs talk to the one task that owns the IKE endpoint.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use cygnet_ike::status::IkeStatus;
 use cygnet_ike::{ChildId, Command, DownReason, Failure, IkeSaId};
+use cygnet_spd::Policies;
 use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::config::Config;
+use crate::reload::{Reload, ReloadError};
 
 /// The gateway has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +24,17 @@ pub struct Stopped;
 #[derive(Debug, Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    reloads: mpsc::Sender<Reload>,
     notices: broadcast::Sender<Arc<Notice>>,
+    config: Arc<ArcSwap<Config>>,
+}
+
+/// Where the requests of a [`Handle`] arrive.
+pub(crate) struct Inbox {
+    /// For the driver.
+    pub(crate) requests: mpsc::Receiver<Request>,
+    /// For the keeper of the configuration.
+    pub(crate) reloads: mpsc::Receiver<Reload>,
 }
 
 /// What the driver is asked.
@@ -26,18 +42,76 @@ pub struct Handle {
 pub(crate) enum Request {
     Command(Command),
     Status(oneshot::Sender<Status>),
+    TakeOver(Box<Terms>, oneshot::Sender<()>),
     Shutdown(oneshot::Sender<()>),
+}
+
+/// What the driver works by.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// For the IKE endpoint.
+    pub(crate) ike: cygnet_ike::Config,
+    /// For the data path.
+    pub(crate) policies: Policies,
+    /// Idle time after which the mapping of a NAT before us is refreshed.
+    pub(crate) nat_keepalive: Option<Duration>,
 }
 
 /// Notices a slow subscriber may lag behind before it misses some.
 const NOTICES: usize = 1024;
 
 impl Handle {
-    /// A handle, and the driver's end of it.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel(64);
+    /// A handle of a gateway that runs by `config`, and the other end of it.
+    pub(crate) fn new(config: Config) -> (Self, Inbox) {
+        let (requests, driver) = mpsc::channel(64);
+        let (reloads, keeper) = mpsc::channel(4);
         let (notices, _) = broadcast::channel(NOTICES);
-        (Self { requests, notices }, receiver)
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        (Self { requests, reloads, notices, config }, Inbox { requests: driver, reloads: keeper })
+    }
+
+    /// The configuration of this moment.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    pub(crate) fn store_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Takes over `config`, by difference: SAs of what stays live on, and no packet is lost. Returns when the kernel
+    /// has its routes, too.
+    ///
+    /// # Errors
+    /// See [`ReloadError`]. Everything is as before then, if it doesn't say otherwise.
+    pub async fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        let (reply, outcome) = oneshot::channel();
+        let reload = Reload { config: Box::new(config), reply };
+        self.reloads.send(reload).await.map_err(|_| Stopped)?;
+        outcome.await.map_err(|_| Stopped)?
+    }
+
+    /// Reads the configuration file again and takes it over, as [`reload`](Self::reload). Returns the new warnings.
+    ///
+    /// # Errors
+    /// A report of every mistake in the file, or why the gateway can't take it over.
+    pub async fn reload_file(&self) -> Result<Vec<String>, miette::Report> {
+        let Some(file) = self.config().file.clone() else {
+            return Err(miette::miette!("this gateway was not started from a configuration file"));
+        };
+        let load = move || crate::config::load(Path::new(&file));
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let config = loaded.map_err(|error| miette::miette!("reading the configuration failed: {error}"))??;
+        let warnings = config.warnings.clone();
+        self.reload(config).await.map_err(|error| miette::miette!("{error}"))?;
+        Ok(warnings)
+    }
+
+    /// Has the driver work by `terms` from now on.
+    pub(crate) async fn take_over(&self, terms: Terms) -> Result<(), Stopped> {
+        let (reply, done) = oneshot::channel();
+        self.requests.send(Request::TakeOver(Box::new(terms), reply)).await.map_err(|_| Stopped)?;
+        done.await.map_err(|_| Stopped)
     }
 
     /// Hands `command` to the IKE endpoint. The outcome arrives as a [`Notice`]: subscribe first.
@@ -191,6 +265,8 @@ pub enum Notice {
         /// How often by now.
         attempt: u32,
     },
+    /// Another configuration took over.
+    Reloaded,
     /// The gateway is stopping; nothing follows.
     Stopping,
 }

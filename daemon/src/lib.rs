@@ -11,6 +11,7 @@ pub mod install;
 pub mod keylog;
 pub mod narrate;
 pub mod net;
+pub mod reload;
 pub mod runtime;
 pub mod tun;
 pub mod workers;

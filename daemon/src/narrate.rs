@@ -12,7 +12,7 @@ use crate::handle::{Handle, Notice};
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// strongSwan's name of the subsystem: `IKE`, `CHD`, `DMN`.
+    /// strongSwan's name of the subsystem: `IKE`, `CFG`, `DMN`.
     pub group: &'static str,
     /// strongSwan's level: -1 problems, 0 audit, 1 control flow, 2 details.
     pub level: i8,
@@ -58,6 +58,7 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
         Notice::Retransmitted { ike, attempt } => {
             vec![line("IKE", 0, None, Some(ike.0), format!("retransmit {attempt} of the request: no answer yet"))]
         }
+        Notice::Reloaded => vec![line("CFG", 0, None, None, "another configuration took over".to_owned())],
         Notice::Stopping => vec![line("DMN", 0, None, None, "stopping".to_owned())],
     }
 }

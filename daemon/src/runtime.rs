@@ -4,19 +4,18 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use cygnet_ike::Endpoint;
-use cygnet_spd::Policies;
 use rand::rngs::StdRng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
+use crate::config::{Config, PolicyNames};
 use crate::driver::{Driver, KeySink, Wanted, now};
-use crate::handle::{Handle, Notice};
+use crate::handle::{Handle, Inbox, Notice};
 use crate::keylog::KeyLog;
 use crate::net::{Host, HostError, Listen, Net, Sockets};
+use crate::reload::{Keeper, Reload};
 use crate::tun::{Tun, TunDevice};
 use crate::workers::{DataPath, Threads, WorkerFailure};
 
@@ -79,20 +78,12 @@ pub enum RunError {
 
 /// What a gateway is made of, for an embedding that brings its own networks.
 pub struct Parts {
-    /// Connections.
-    pub ike: cygnet_ike::Config,
-    /// Policies.
-    pub policies: Policies,
+    /// Connections and policies.
+    pub config: Config,
     /// The outer network.
     pub net: Arc<dyn Net>,
     /// The inner network.
     pub tun: Arc<dyn Tun>,
-    /// Largest inner packet, octets.
-    pub mtu: usize,
-    /// Threads in each direction.
-    pub workers: usize,
-    /// Idle time after which the mapping of a NAT before us is refreshed; `None` leaves it to others.
-    pub nat_keepalive: Option<Duration>,
     /// Where session keys go: only with [`cygnet_ike::Config::report_keys`].
     pub keys: Option<KeySink>,
 }
@@ -107,7 +98,8 @@ pub struct Gateway {
     failures: mpsc::UnboundedReceiver<WorkerFailure>,
     /// Whether the driver returned, and did not panic.
     ended_well: Arc<AtomicBool>,
-    host: Option<Host>,
+    keeper: JoinHandle<Option<Host>>,
+    stop_keeper: oneshot::Sender<()>,
 }
 
 impl Gateway {
@@ -116,7 +108,7 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]. What was opened is closed again.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { gateway, ike, policies, .. } = config;
+        let gateway = &config.gateway;
         let keys = gateway.key_log.as_deref().map(key_sink).transpose()?;
         let tun = TunDevice::create(&gateway.tun, gateway.mtu)
             .map_err(|error| StartError::Tun { name: gateway.tun.clone(), error })?;
@@ -128,19 +120,10 @@ impl Gateway {
             fwmark: gateway.fwmark,
         };
         let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);
-        let host = Host::set_up(&gateway, &policies, &net).await.map_err(StartError::Host)?;
-        let parts = Parts {
-            ike,
-            policies,
-            net,
-            tun: Arc::new(tun),
-            mtu: gateway.mtu.into(),
-            workers: gateway.workers,
-            nat_keepalive: gateway.nat_keepalive,
-            keys,
-        };
-        match Self::assemble(parts) {
-            Ok(gateway) => Ok(Self { host: Some(host), ..gateway }),
+        let host = Host::set_up(gateway, &config.policies, &net).await.map_err(StartError::Host)?;
+        let parts = Parts { config, net, tun: Arc::new(tun), keys };
+        match Self::run(parts) {
+            Ok(running) => Ok(running.keep(Some(host))),
             Err(error) => {
                 host.remove().await;
                 Err(error)
@@ -153,14 +136,22 @@ impl Gateway {
     /// # Errors
     /// When the system gives no threads.
     pub fn assemble(parts: Parts) -> Result<Self, StartError> {
-        let Parts { ike, policies, net, tun, mtu, workers, nat_keepalive, keys } = parts;
-        let path = DataPath::new(net, tun, policies, mtu);
+        Ok(Self::run(parts)?.keep(None))
+    }
+
+    fn run(parts: Parts) -> Result<Running, StartError> {
+        let Parts { mut config, net, tun, keys } = parts;
+        let mut names = PolicyNames::new();
+        names.adopt(&mut config);
+        let path = DataPath::new(net, tun, config.policies.clone(), config.gateway.mtu.into());
         let (datagrams, inbox) = mpsc::channel(IKE_QUEUE);
         let (failed, failures) = mpsc::unbounded_channel();
-        let threads = Threads::spawn(&path, workers, &datagrams, &failed).map_err(StartError::Threads)?;
-        let wanted = Wanted::all(&ike);
-        let endpoint = Endpoint::new(ike, Box::new(rand::make_rng::<StdRng>()), now());
-        let (handle, mut requests) = Handle::new();
+        let threads =
+            Threads::spawn(&path, config.gateway.workers, &datagrams, &failed).map_err(StartError::Threads)?;
+        let endpoint = Endpoint::new(config.ike.clone(), Box::new(rand::make_rng::<StdRng>()), now());
+        let nat_keepalive = config.gateway.nat_keepalive;
+        let wanted = Wanted::all(&config.ike);
+        let (handle, Inbox { mut requests, reloads }) = Handle::new(config);
         let driver = Driver::new(endpoint, path, handle.clone(), wanted, nat_keepalive, keys);
         let ended_well = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended_well);
@@ -169,7 +160,7 @@ impl Gateway {
             // Before `requests` goes, which is how others learn of the end.
             ending.store(true, Ordering::Release);
         });
-        Ok(Self { handle, driver, threads, failures, ended_well, host: None })
+        Ok(Running { handle, driver, threads, failures, ended_well, names, reloads })
     }
 
     /// To talk to it, from any task and for any time.
@@ -196,19 +187,41 @@ impl Gateway {
 
     /// Deletes the SAs at the peers, waiting a bounded time for their answers, then removes routes, rule and TUN.
     pub async fn shutdown(self) {
-        let Self { handle, driver, threads, host, ended_well, failures: _ } = self;
+        let Self { handle, driver, threads, ended_well, keeper, stop_keeper, failures: _ } = self;
         handle.shutdown().await;
         driver.abort();
         if !ended_well.load(Ordering::Acquire) {
             // It could not say so itself, and subscribers wait for it.
             handle.notify(Notice::Stopping);
         }
-        if let Some(host) = host {
+        // A reload under way comes to its end first: it finds the driver gone.
+        let _ = stop_keeper.send(());
+        if let Ok(Some(host)) = keeper.await {
             host.remove().await;
         }
         // Joins threads, which finish their batch within milliseconds.
         let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
         let _ = driver.await;
+    }
+}
+
+/// A gateway whose configuration nobody keeps yet.
+struct Running {
+    handle: Handle,
+    driver: JoinHandle<()>,
+    threads: Threads,
+    failures: mpsc::UnboundedReceiver<WorkerFailure>,
+    ended_well: Arc<AtomicBool>,
+    names: PolicyNames,
+    reloads: mpsc::Receiver<Reload>,
+}
+
+impl Running {
+    fn keep(self, host: Option<Host>) -> Gateway {
+        let Self { handle, driver, threads, failures, ended_well, names, reloads } = self;
+        let (stop_keeper, stop) = oneshot::channel();
+        let keeper = tokio::spawn(Keeper::new(handle.clone(), names, host).run(reloads, stop));
+        Gateway { handle, driver, threads, failures, ended_well, keeper, stop_keeper }
     }
 }
 

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cygnet::config;
+use cygnet::config::{self, Config};
 use cygnet::handle::{Handle, Notice, Status};
 use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::runtime::{Gateway, Parts, RunError};
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet_ike::{ChildId, Command};
+use cygnet_spd::Level;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,18 +53,7 @@ fn site(wire: &Arc<Wire>, side: u8, more: &str) -> Site {
 }
 
 fn gateway(text: &str, net: Arc<dyn Net>, tun: Arc<dyn Tun>) -> Gateway {
-    let config = config::parse(text, "site.toml", Path::new("")).unwrap_or_else(|report| panic!("{report:?}"));
-    let parts = Parts {
-        ike: config.ike,
-        policies: config.policies,
-        net,
-        tun,
-        mtu: config.gateway.mtu.into(),
-        workers: config.gateway.workers,
-        nat_keepalive: config.gateway.nat_keepalive,
-        keys: None,
-    };
-    Gateway::assemble(parts).expect("threads")
+    Gateway::assemble(Parts { config: parsed(text), net, tun, keys: None }).expect("threads")
 }
 
 /// A UDP packet from 10.`from`.0.1 to 10.`to`.0.1.
@@ -190,6 +180,64 @@ async fn commands_rekey_both_kinds_of_sa_without_losing_traffic() {
         .await;
     crosses(&a, &b, packet(1, 2, 4)).await;
     crosses(&b, &a, packet(2, 1, 5)).await;
+    timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
+    timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+fn parsed(text: &str) -> Config {
+    config::parse(text, "site.toml", Path::new("")).unwrap_or_else(|report| panic!("{report:?}"))
+}
+
+/// Other levels, other lifetimes, another connection beside: nothing of it disturbs the SA that is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_loses_no_packet_and_no_sa() {
+    const ROUNDS: u8 = 20;
+    let wire = Wire::new();
+    let b = site(&wire, 2, "");
+    let a = site(&wire, 1, "start_action = \"start\"");
+    let first = until(&a.handle, child).await;
+    crosses(&a, &b, packet(1, 2, 0)).await;
+    while b.tun.take(Duration::from_millis(100), |_| ()).is_some() {}
+    for round in 0..ROUNDS {
+        let level = ["use", "require"][usize::from(round % 2)];
+        let more = format!(
+            "start_action = \"start\"\nlevel = \"{level}\"\nrekey_time = \"{}h\"\n[connections.more{round}]\n\
+             local_addrs = \"192.0.2.1\"\nremote_addrs = \"192.0.2.9\"\nlocal.id = \"gw1.example\"\n\
+             remote.id = \"gw2.example\"\nchildren.net = {{ local_ts = \"10.1.0.0/16\", remote_ts = \"10.9.{round}.0/24\" }}",
+            1 + round
+        );
+        let (source, mark) = (Arc::clone(&a.tun), round + 1);
+        let sender = tokio::task::spawn_blocking(move || {
+            for _ in 0..20 {
+                assert!(source.inject(&packet(1, 2, mark)));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        a.handle.reload(parsed(&configuration(1, &more))).await.expect("a legal configuration");
+        sender.await.expect("no panic");
+        let config = a.handle.config();
+        let policy = config.policies.iter().find(|policy| policy.name == "site/net").expect("the child's");
+        assert_eq!(policy.terms.levels.outbound == Level::Use, round % 2 == 0);
+        assert!(config.policies.iter().any(|policy| policy.name == format!("more{round}/net")));
+    }
+    let sink = Arc::clone(&b.tun);
+    let arrived = tokio::task::spawn_blocking(move || {
+        let mut arrived = vec![0_u32; usize::from(ROUNDS) + 1];
+        while let Some(mark) = sink.take(Duration::from_secs(1), |got| got[50]) {
+            arrived[usize::from(mark)] += 1;
+        }
+        arrived
+    });
+    assert_eq!(arrived.await.expect("no panic")[1..], [20; ROUNDS as usize]);
+    assert_eq!(child(&a.handle.status().await.expect("running")), Some(first), "the very same SA");
+
+    let error = a.handle.reload(parsed(&configuration(1, "[gateway]\nworkers = 3"))).await.expect_err("a restart");
+    assert!(error.to_string().contains("`gateway.workers` can't change"), "{error}");
+    assert_eq!(a.handle.config().ike.connections.len(), 2, "nothing changed");
+    // What is gone takes its SA along, and the peer is told.
+    let gone = configuration(1, "").replace("children.net", "children.other").replace("10.2.", "10.8.");
+    a.handle.reload(parsed(&gone)).await.expect("a legal configuration");
+    until(&b.handle, |status| child(status).is_none().then_some(())).await;
     timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
     timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
 }

@@ -3,7 +3,7 @@
 //! | file | commands |
 //! |---|---|
 //! | `run` | `run`, `check` |
-//! | `sa` | `status`, `up`, `down` |
+//! | `sa` | `status`, `up`, `down`, `reload` |
 //! | `keygen` | `keygen psk` |
 //! | `log` | where the log goes |
 //! | `table` | SAs for people and for programs |
@@ -106,6 +106,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Have the running gateway read its configuration file again. SAs of what stays live on.
+    Reload,
     /// Check a configuration and do nothing else.
     Check {
         /// Configuration file.
@@ -140,6 +142,7 @@ impl Cli {
             Command::Status { json } => sa::status(&global.socket, json),
             Command::Up { name, timeout } => sa::up(&global.socket, &name, timeout),
             Command::Down { name, timeout, force } => sa::down(&global.socket, &name, timeout, force),
+            Command::Reload => sa::reload(&global.socket),
             Command::Keygen { what } => keygen::keygen(what),
         };
         match result {

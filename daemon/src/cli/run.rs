@@ -1,7 +1,6 @@
 //! Commands that need no running daemon.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use cygnet_ike::config::Connection;
 use cygnet_spd::TrafficSelector;
@@ -11,40 +10,50 @@ use tracing::{error, info, warn};
 
 use super::print;
 use crate::config::{self, Config};
+use crate::handle::Handle;
 use crate::runtime::Gateway;
 use crate::{control, narrate};
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(path: &Path) -> Result<(), Report> {
-    let config = Arc::new(config::load(path)?);
+    let config = config::load(path)?;
     config.warnings.iter().for_each(|warning| warn!("{}: {warning}", path.display()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().into_diagnostic()?;
     runtime.block_on(serve(config))
 }
 
-async fn serve(config: Arc<Config>) -> Result<(), Report> {
+async fn serve(config: Config) -> Result<(), Report> {
     let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
     let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
-    let path = &config.gateway.control;
+    let mut hang_up = signal(SignalKind::hangup()).into_diagnostic()?;
+    let path = &config.gateway.control.clone();
+    let connections = config.ike.connections.len();
     let listener = control::bind(path, config.gateway.control_mode)
         .into_diagnostic()
         .wrap_err_with(|| format!("the control socket {} can't be opened", path.display()))?;
-    let mut gateway = Gateway::start((*config).clone()).await.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    let mut gateway = Gateway::start(config).await.inspect_err(|_| drop(std::fs::remove_file(path)))?;
     let handle = gateway.handle();
     let log = tokio::spawn(narrate::log(handle.clone()));
-    let control = tokio::spawn(control::serve(listener, handle, config.clone()));
-    info!(control = %path.display(), connections = config.ike.connections.len(), "running");
+    let control = tokio::spawn(control::serve(listener, handle.clone()));
+    info!(control = %path.display(), connections, "running");
     let mut outcome = Ok(());
-    tokio::select! {
-        _ = interrupt.recv() => info!("interrupted: deleting SAs"),
-        _ = terminate.recv() => info!("told to terminate: deleting SAs"),
-        ended = gateway.stopped() => match ended {
-            Ok(()) => info!("the gateway ended"),
-            Err(broken) => {
-                error!("{broken}: stopping");
-                outcome = Err(broken.into());
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => info!("interrupted: deleting SAs"),
+            _ = terminate.recv() => info!("told to terminate: deleting SAs"),
+            _ = hang_up.recv() => {
+                reload(&handle).await;
+                continue;
             }
-        },
+            ended = gateway.stopped() => match ended {
+                Ok(()) => info!("the gateway ended"),
+                Err(broken) => {
+                    error!("{broken}: stopping");
+                    outcome = Err(broken.into());
+                }
+            },
+        }
+        break;
     }
     gateway.shutdown().await;
     let _ = log.await;
@@ -52,6 +61,14 @@ async fn serve(config: Arc<Config>) -> Result<(), Report> {
     let _ = std::fs::remove_file(path);
     info!("stopped");
     outcome
+}
+
+/// On SIGHUP. Whoever sent it reads the outcome in the log.
+async fn reload(handle: &Handle) {
+    match handle.reload_file().await {
+        Ok(warnings) => warnings.iter().for_each(|warning| warn!("{warning}")),
+        Err(report) => error!("the configuration stays as it was: {report:?}"),
+    }
 }
 
 /// Reads a configuration and says what it means.

@@ -35,6 +35,15 @@ pub(super) fn down(socket: &Path, name: &str, timeout: Option<u32>, force: bool)
     print(format_args!("{name} is down"))
 }
 
+pub(super) fn reload(socket: &Path) -> Result<(), Report> {
+    let answer = client_runtime()?.block_on(async {
+        let mut client = connect(socket).await?;
+        client.call("reload", Message::new(), |_, _| {}).await.map_err(failed)
+    })?;
+    answer.list("warnings").iter().try_for_each(|warning| print(format_args!("warning: {warning}")))?;
+    print(format_args!("reloaded"))
+}
+
 /// `CONNECTION` or `CONNECTION/CHILD`.
 fn target(name: &str, timeout: Option<u32>) -> Message {
     let message = match name.split_once('/') {

@@ -7,6 +7,7 @@ use cygnet_ike::config::{Child, ChildLifetime, StartAction};
 use cygnet_ike::proposal::{Proposal, Protocol};
 use cygnet_spd::{Action, AddrRange, Mode, Pfp, Policy, PolicyId, Selector, Terms, TrafficSelector};
 
+use super::Entry;
 use super::connection::proposals;
 use super::reader::Section;
 use super::selectors::{Ends, one_family, side};
@@ -19,15 +20,12 @@ const REKEY_TIME: Duration = Duration::from_secs(3600);
 /// ones after.
 const PRIORITY: u64 = 1000;
 
-/// An SPD entry of a child and its priority.
-pub(super) type Prioritized = (u64, Policy);
-
 /// Reads the children of `connection` and adds an SPD entry for each to `protect`.
 pub(super) fn read(
     section: &Section<'_>,
     connection: &str,
     ends: Ends<'_>,
-    protect: &mut Vec<Prioritized>,
+    protect: &mut Vec<Entry>,
 ) -> Vec<Arc<Child>> {
     let mut children = Vec::new();
     for (name, section) in section.sections("children", "child") {
@@ -47,13 +45,13 @@ pub(super) fn read(
         one_family(&section, &local_ts, &remote_ts);
         let policy = PolicyId(u32::try_from(protect.len()).expect("a configuration file has fewer children"));
         let selector = Selector { local: local_ts.clone(), remote: remote_ts.clone() };
-        if let Some((_, other)) = protect.iter().find(|(_, other)| other.selector == selector)
+        if let Some(other) = protect.iter().find(|other| other.policy.selector == selector)
             && !selector.local.is_empty()
         {
             let title = &section.title;
             section.context().problems.warn(format!(
                 "{title} of connection `{connection}` protects the same traffic as `{}`, which comes first",
-                other.name
+                other.policy.name
             ));
         }
         if !terms.pfp.fits(&selector) {
@@ -62,9 +60,9 @@ pub(super) fn read(
             section.mistake("pfp", message, "not with `opaque` selectors", remedy);
         }
         let priority = section.integer("priority", 0..=1_000_000).unwrap_or(PRIORITY);
-        let name = name.value.to_owned();
-        let action = Action::Protect(policy);
-        protect.push((priority, Policy { name: format!("{connection}/{name}"), selector, action, terms }));
+        let (name, offset) = (name.value.to_owned(), name.span.start);
+        let entry = Policy { name: format!("{connection}/{name}"), selector, action: Action::Protect(policy), terms };
+        protect.push(Entry { priority, offset, policy: entry });
         let proposals = proposals(&section, "esp_proposals", Protocol::Esp);
         let proposals = proposals.unwrap_or_else(|| Proposal::defaults(Protocol::Esp));
         let words = [("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];

@@ -12,12 +12,12 @@ use cygnet_ike::message::numbers::TransformType;
 use cygnet_ike::proposal::{Proposal, ProposalError, Protocol};
 use cygnet_spd::AddrRange;
 
-use super::child::{self, Prioritized};
 use super::credentials::{Credentials, Found};
 use super::gateway::retransmit;
 use super::problem::nearest;
 use super::reader::{Section, Text};
 use super::selectors::Ends;
+use super::{Entry, child};
 
 /// Soft lifetime of an IKE SA where none is configured.
 const REKEY_TIME: Duration = Duration::from_secs(4 * 3600);
@@ -27,11 +27,7 @@ const REKEY_TIME: Duration = Duration::from_secs(4 * 3600);
 const FRAGMENT_SIZE: usize = 1240;
 
 /// Reads `[connections]`; the SPD entries of the children go to `protect`.
-pub(super) fn read(
-    root: &Section<'_>,
-    credentials: &Credentials,
-    protect: &mut Vec<Prioritized>,
-) -> Vec<Arc<Connection>> {
+pub(super) fn read(root: &Section<'_>, credentials: &Credentials, protect: &mut Vec<Entry>) -> Vec<Arc<Connection>> {
     let mut connections: Vec<Arc<Connection>> = Vec::new();
     for (name, section) in root.sections("connections", "connection") {
         if let Some(connection) = connection(&name, &section, credentials, protect) {
@@ -47,7 +43,7 @@ fn connection(
     name: &Text<'_>,
     section: &Section<'_>,
     credentials: &Credentials,
-    protect: &mut Vec<Prioritized>,
+    protect: &mut Vec<Entry>,
 ) -> Option<Connection> {
     let address = |text: &str| text.parse().map_err(|_| "not an IP address".to_owned());
     let local_addrs = section.parse_list("local_addrs", "\"192.0.2.1\"", address).unwrap_or_default();

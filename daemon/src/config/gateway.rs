@@ -62,6 +62,43 @@ impl Default for Gateway {
     }
 }
 
+impl Gateway {
+    /// The keys whose value in `new` needs other sockets, another device, table or threads than these.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        // All fields by name: who adds one decides here.
+        let Self {
+            listen,
+            ike_port,
+            nat_port,
+            raw_esp,
+            control,
+            control_mode,
+            key_log,
+            tun,
+            mtu,
+            route_table,
+            fwmark,
+            workers,
+            nat_keepalive: _,
+        } = self;
+        let keys = [
+            ("listen", *listen != new.listen),
+            ("ike_port", *ike_port != new.ike_port),
+            ("nat_port", *nat_port != new.nat_port),
+            ("raw_esp", *raw_esp != new.raw_esp),
+            ("control", *control != new.control),
+            ("control_mode", *control_mode != new.control_mode),
+            ("key_log", *key_log != new.key_log),
+            ("tun", *tun != new.tun),
+            ("mtu", *mtu != new.mtu),
+            ("route_table", *route_table != new.route_table),
+            ("fwmark", *fwmark != new.fwmark),
+            ("workers", *workers != new.workers),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
 /// Reads `[gateway]`. The IKE configuration has no connections yet.
 pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
     let mut gateway = Gateway::default();

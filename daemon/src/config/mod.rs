@@ -16,6 +16,7 @@
 //! | `child` | `[connections.NAME.children.NAME]`: what is protected, and the SPD entry for it |
 //! | `selectors` | which traffic; what `dynamic` stands for |
 //! | `terms` | mode, level, what happens without an SA, headers |
+//! | `names` | ids of policies that stay over reloads |
 //! | `credentials` | `[secrets.NAME]`, `[authorities.NAME]` |
 //! | `policy` | `[policies.NAME]`: traffic that passes or is dropped |
 //! | `reader` | one key at a time, from the spanned tree |
@@ -30,21 +31,24 @@ mod connection;
 mod credentials;
 mod files;
 mod gateway;
+mod names;
 mod policy;
 mod problem;
 mod reader;
 mod selectors;
 mod terms;
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cygnet_spd::Policies;
+use cygnet_spd::{Policies, Policy};
 use miette::{IntoDiagnostic, Report, WrapErr};
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 pub use gateway::{DEFAULT_CONTROL, Gateway};
+pub use names::PolicyNames;
 
 use files::{Disk, Files, Nowhere};
 use problem::Problems;
@@ -64,6 +68,10 @@ pub struct Config {
     pub policies: Policies,
     /// Legal, but worth a look.
     pub warnings: Vec<String>,
+    /// The file that it was read from, if it was one.
+    pub file: Option<PathBuf>,
+    /// Where each policy stands, by name: lines of the text, from 1.
+    pub lines: HashMap<String, usize>,
 }
 
 /// Reads the configuration file at `path` and the files that it names.
@@ -81,7 +89,9 @@ pub fn load(path: &Path) -> Result<Config, Report> {
         .into_diagnostic()
         .wrap_err_with(|| format!("the configuration file {} can't be read", path.display()))?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    read(&Zeroizing::new(text), &path.display().to_string(), &base, about.mode() & 0o077 == 0, &Disk)
+    let private = about.mode() & 0o077 == 0;
+    let config = read(&Zeroizing::new(text), &path.display().to_string(), &base, private, &Disk)?;
+    Ok(Config { file: Some(path.to_owned()), ..config })
 }
 
 /// Reads a configuration from `text`, called `name` in reports. Relative paths start at `base`. The text may hold
@@ -120,13 +130,15 @@ fn read(text: &str, name: &str, base: &Path, private: bool, files: &dyn Files) -
     let root = Section::new(&cx, tree.get_ref(), 0..0, "the configuration".to_owned());
     let parts = sections(&root);
     root.finish();
-    let (gateway, ike, policies) = parts;
+    let (gateway, ike, entries) = parts;
     let warnings = problems.finish(name, &shown)?;
-    Ok(Config { gateway, ike, policies, warnings })
+    let lines = lines(text, &entries);
+    let policies = Policies::new(entries.into_iter().map(|entry| entry.policy).collect());
+    Ok(Config { gateway, ike, policies, warnings, file: None, lines })
 }
 
 /// Every part in turn; values that stand in for wrong ones are never used, as the mistakes are reported instead.
-fn sections(root: &Section<'_>) -> (Gateway, cygnet_ike::Config, Policies) {
+fn sections(root: &Section<'_>) -> (Gateway, cygnet_ike::Config, Vec<Entry>) {
     let (gateway, mut ike) = gateway::read(root);
     let credentials = credentials::read(root);
     let mut protect = Vec::new();
@@ -138,8 +150,23 @@ fn sections(root: &Section<'_>) -> (Gateway, cygnet_ike::Config, Policies) {
             .problems
             .warn(format!("session keys are written to {directory}: who reads them reads all traffic"));
     }
-    let policies = policy::read(root, protect);
-    (gateway, ike, policies)
+    let entries = policy::read(root, protect);
+    (gateway, ike, entries)
+}
+
+/// An SPD entry on its way into the database.
+struct Entry {
+    priority: u64,
+    /// Where its name stands, octets.
+    offset: usize,
+    policy: Policy,
+}
+
+/// The line of each entry.
+fn lines(text: &str, entries: &[Entry]) -> HashMap<String, usize> {
+    let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |entry: &Entry| (entry.policy.name.clone(), starts.partition_point(|&at| at < entry.offset) + 1);
+    entries.iter().map(line).collect()
 }
 
 /// The text with every `psk` value replaced by asterisks of the same length: what a report may quote.

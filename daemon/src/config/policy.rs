@@ -1,9 +1,9 @@
 //! `[policies.NAME]`: traffic that passes in the clear or is dropped, and the order of the whole SPD
 //! (RFC 4301 §4.4.1).
 
-use cygnet_spd::{Action, Policies, Policy, Selector, Terms, TrafficSelector};
+use cygnet_spd::{Action, Policy, Selector, Terms, TrafficSelector};
 
-use super::child::Prioritized;
+use super::Entry;
 use super::reader::Section;
 use super::selectors::selectors;
 
@@ -12,7 +12,7 @@ const ACTIONS: [(&str, Action); 3] =
     [("bypass", Action::Bypass), ("pass", Action::Bypass), ("discard", Action::Discard)];
 
 /// Reads the table and puts the policies of the children, `entries`, between its own.
-pub(super) fn read(root: &Section<'_>, mut entries: Vec<Prioritized>) -> Policies {
+pub(super) fn read(root: &Section<'_>, mut entries: Vec<Entry>) -> Vec<Entry> {
     for (name, section) in root.sections("policies", "policy") {
         let action = section.word("action", &ACTIONS);
         if action.is_none() && !section.has("action") {
@@ -29,9 +29,9 @@ pub(super) fn read(root: &Section<'_>, mut entries: Vec<Prioritized>) -> Policie
             action: action.unwrap_or(Action::Discard),
             terms: Terms::default(),
         };
-        entries.push((priority, policy));
+        entries.push(Entry { priority, offset: name.span.start, policy });
         section.finish();
     }
-    entries.sort_by_key(|(priority, _)| *priority);
-    Policies::new(entries.into_iter().map(|(_, policy)| policy).collect())
+    entries.sort_by_key(|entry| entry.priority);
+    entries
 }

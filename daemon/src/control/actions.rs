@@ -140,8 +140,8 @@ async fn try_initiate(session: &Session, arguments: &Message) -> Result<(), Stri
         (None, Some(ike)) => ("IKE_SA", ike),
         (None, None) => return Err("missing configuration name".to_owned()),
     };
-    let connections = &session.shared.config.ike.connections;
-    let connection = connections.iter().find(|connection| {
+    let config = session.shared.handle.config();
+    let connection = config.ike.connections.iter().find(|connection| {
         ike.is_none_or(|name| connection.name == name)
             && child.is_none_or(|name| connection.children.iter().any(|child| child.name == name))
     });

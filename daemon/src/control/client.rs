@@ -69,7 +69,8 @@ impl Client {
         loop {
             match self.receive().await? {
                 Packet::Response(answer) if answer.text("success") == Some("no") => {
-                    return Err(CallError::Refused(answer.text("errmsg").unwrap_or("no reason given").to_owned()));
+                    let reason = answer.text("report").or(answer.text("errmsg"));
+                    return Err(CallError::Refused(reason.unwrap_or("no reason given").to_owned()));
                 }
                 Packet::Response(answer) => return Ok(answer),
                 Packet::UnknownCommand => return Err(CallError::UnknownCommand(command.to_owned())),

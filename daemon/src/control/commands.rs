@@ -8,6 +8,9 @@ use super::server::Session;
 use super::vici::{Message, Value};
 use super::{actions, render};
 
+/// Longest report of mistakes, characters: a value has at most 65535 octets.
+const MAX_REPORT: usize = 16_000;
+
 /// Runs `command`; `None` if there is no such command.
 pub(super) async fn run(session: &Session, command: &str, arguments: &Message) -> Option<Message> {
     Some(match command {
@@ -18,6 +21,8 @@ pub(super) async fn run(session: &Session, command: &str, arguments: &Message) -
         "initiate" => actions::initiate(session, arguments).await,
         "terminate" => actions::terminate(session, arguments).await,
         "rekey" => actions::rekey(session, arguments).await,
+        // strongSwan reads its `strongswan.conf` again: what of ours comes nearest is the whole configuration.
+        "reload" | "reload-settings" => reload(session).await,
         _ => return None,
     })
 }
@@ -30,6 +35,21 @@ pub(super) fn outcome(result: Result<(), String>) -> Message {
         Err(reason) => {
             let reason: String = reason.chars().filter(|c| !c.is_control()).take(4000).collect();
             Message::new().with("success", "no").with("errmsg", reason)
+        }
+    }
+}
+
+/// Reads the configuration file again. `errmsg` is the reason in one line, `report` all of it, with places and remedies.
+async fn reload(session: &Session) -> Message {
+    match session.shared.handle.reload_file().await {
+        Ok(warnings) => outcome(Ok(())).with_list("warnings", warnings),
+        Err(report) => {
+            let mut text = String::new();
+            let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none());
+            // Writing to a string does not fail.
+            let _ = handler.render_report(&mut text, report.as_ref());
+            outcome(Err(format!("the configuration is as it was: {report}")))
+                .with("report", text.chars().take(MAX_REPORT).collect::<String>())
         }
     }
 }
@@ -50,7 +70,7 @@ async fn stats(session: &Session) -> Message {
     };
     let running = SystemTime::now().duration_since(status.started).unwrap_or_default();
     let half_open = status.ike_sas.iter().filter(|ike| ike.state == IkeState::Connecting).count();
-    let workers = session.shared.config.gateway.workers;
+    let workers = session.shared.handle.config().gateway.workers;
     let zeros = || ["critical", "high", "medium", "low"].iter().fold(Message::new(), |all, name| all.with(*name, 0));
     let mut packets = Message::new();
     status.packets.iter().for_each(|(name, count)| packets.set(*name, count));
@@ -84,7 +104,8 @@ async fn list_sas(session: &Session, arguments: &Message) -> Message {
 /// One event per connection, then an empty answer.
 async fn list_conns(session: &Session, arguments: &Message) -> Message {
     let wanted = arguments.text("ike");
-    for connection in &session.shared.config.ike.connections {
+    let config = session.shared.handle.config();
+    for connection in &config.ike.connections {
         if wanted.is_none_or(|name| name == connection.name) {
             let mut event = Message::new();
             event.push(connection.name.clone(), Value::Section(render::connection(connection)));

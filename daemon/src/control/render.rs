@@ -8,6 +8,7 @@ use cygnet_ike::config::{Child, Connection, LocalAuth, PeerAuth, StartAction};
 use cygnet_ike::crypto::kex::Kex;
 use cygnet_ike::crypto::prf::Prf;
 use cygnet_ike::status::{ChildState, ChildStatus, IkeState, IkeStatus};
+use cygnet_spd::Mode;
 
 use super::vici::{Message, Value};
 use crate::handle::Traffic;
@@ -88,7 +89,7 @@ pub(super) fn child(status: &ChildStatus, traffic: &Traffic) -> Message {
         .with("uniqueid", status.id.0)
         .with("reqid", u64::from(status.child.policy.0) + 1)
         .with("state", state)
-        .with("mode", "TUNNEL")
+        .with("mode", mode(status.child.mode))
         .with("protocol", "ESP");
     flag(&mut message, "encap", status.udp_encapsulation);
     message.set("spi-in", format_args!("{:08x}", status.spi_in.0));
@@ -154,7 +155,7 @@ fn child_template(child: &Child) -> Message {
         StartAction::Start => "start",
     };
     Message::new()
-        .with("mode", "TUNNEL")
+        .with("mode", mode(child.mode))
         .with("rekey_time", seconds(child.lifetime.rekey_time))
         .with("rekey_bytes", child.lifetime.rekey_bytes.unwrap_or(0))
         .with("rekey_packets", child.lifetime.rekey_packets.unwrap_or(0))
@@ -164,6 +165,14 @@ fn child_template(child: &Child) -> Message {
         .with_list("esp_proposals", child.proposals.iter().map(ToString::to_string))
         .with_list("local-ts", &child.local_ts)
         .with_list("remote-ts", &child.remote_ts)
+}
+
+/// strongSwan's name of a mode.
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tunnel => "TUNNEL",
+        Mode::Transport => "TRANSPORT",
+    }
 }
 
 fn cipher(message: &mut Message, encr: &Encr) {

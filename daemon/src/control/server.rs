@@ -21,7 +21,6 @@ use tracing::{debug, warn};
 use super::commands;
 use super::events::{self, Published};
 use super::vici::{Message, Packet, read_frame, write_frame};
-use crate::config::Config;
 use crate::handle::Handle;
 
 /// Connections at a time.
@@ -69,15 +68,14 @@ fn bind_closed(path: &Path) -> io::Result<UnixListener> {
 /// What all connections share.
 pub(super) struct Shared {
     pub(super) handle: Handle,
-    pub(super) config: Arc<Config>,
     pub(super) events: broadcast::Sender<Arc<Published>>,
 }
 
 /// Serves clients of `listener` until the gateway stops or the future is dropped.
-pub async fn serve(listener: UnixListener, handle: Handle, config: Arc<Config>) {
+pub async fn serve(listener: UnixListener, handle: Handle) {
     let (sender, _) = broadcast::channel(QUEUE);
     let mut publisher = tokio::spawn(events::publish(handle.clone(), sender.clone()));
-    let shared = Arc::new(Shared { handle, config, events: sender });
+    let shared = Arc::new(Shared { handle, events: sender });
     let room = Arc::new(Semaphore::new(MAX_CLIENTS));
     let mut clients = tokio::task::JoinSet::new();
     loop {

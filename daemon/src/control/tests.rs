@@ -1,5 +1,6 @@
 //! The server over a gateway that is only pretended, driven by our client and by the real `swanctl`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use cygnet_ike::status::{ChildState, ChildStatus, IkeAlgorithms, IkeState, IkeSt
 use cygnet_ike::{ChildId, Command, DownReason, IkeSaId};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::client::{CallError, Client};
 use super::vici::{Message, Packet, read_frame, write_frame};
 use super::{bind, serve};
-use crate::config::{self, Config};
+use crate::config::{self, Config, PolicyNames};
 use crate::handle::{Handle, Notice, Request, Status, Traffic};
+use crate::reload::Keeper;
 
 const CONFIG: &str = r#"
 secrets.b.psk = "a long enough secret"
@@ -44,6 +46,7 @@ impl Pretended {
             match request {
                 Request::Status(reply) => drop(reply.send(self.status())),
                 Request::Command(command) => self.command(command),
+                Request::TakeOver(_, reply) => drop(reply.send(())),
                 Request::Shutdown(reply) => {
                     self.handle.notify(Notice::Stopping);
                     let _ = reply.send(());
@@ -171,18 +174,24 @@ fn up(connection: &Arc<Connection>, ike: u64, child: u64) -> IkeStatus {
 struct Daemon {
     socket: PathBuf,
     handle: Handle,
+    _keeper: oneshot::Sender<()>,
 }
 
 impl Daemon {
     fn start(name: &str) -> Self {
         let socket = std::env::temp_dir().join(format!("cygnet-control-{name}-{}/vici.sock", std::process::id()));
         let listener = bind(&socket, 0o660).unwrap();
-        let config = Arc::new(config::parse(CONFIG, "test.toml", Path::new("/nowhere")).unwrap());
-        let (handle, requests) = Handle::new();
+        let file = socket.with_file_name("cygnet.toml");
+        std::fs::write(&file, CONFIG).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = Arc::new(config::load(&file).unwrap());
+        let (handle, inbox) = Handle::new((*config).clone());
         let gateway = Pretended { handle: handle.clone(), config: config.clone(), sas: Vec::new(), next: 1 };
-        tokio::spawn(gateway.run(requests));
-        tokio::spawn(serve(listener, handle.clone(), config));
-        Self { socket, handle }
+        tokio::spawn(gateway.run(inbox.requests));
+        tokio::spawn(serve(listener, handle.clone()));
+        let (keeper, stop) = oneshot::channel();
+        tokio::spawn(Keeper::new(handle.clone(), PolicyNames::new(), None).run(inbox.reloads, stop));
+        Self { socket, handle, _keeper: keeper }
     }
 
     async fn client(&self) -> Client {
@@ -204,6 +213,34 @@ async fn call(client: &mut Client, command: &str, arguments: Message) -> (Result
 
 fn child(name: &str) -> Message {
     Message::new().with("child", name)
+}
+
+#[tokio::test]
+async fn a_reload_takes_over_all_or_nothing() {
+    let daemon = Daemon::start("reload");
+    let mut client = daemon.client().await;
+    let file = daemon.socket.with_file_name("cygnet.toml");
+    let mut reload = async |text: &str, command: &str| {
+        std::fs::write(&file, text).unwrap();
+        call(&mut client, command, Message::new()).await.0
+    };
+    let names = || daemon.handle.config().policies.iter().map(|policy| policy.name.clone()).collect::<Vec<_>>();
+
+    let report = reload(&CONFIG.replace("10.2.0.0", "10.2.0.1"), "reload").await.unwrap_err();
+    for wanted in ["`10.2.0.1/16` can't be used", "cygnet.toml:6:", "the network is 10.2.0.0/16"] {
+        assert!(report.contains(wanted), "{wanted} is not in {report}");
+    }
+    let report = reload(&format!("{CONFIG}\n[gateway]\ntun = \"other\"\nworkers = 3\n"), "reload").await.unwrap_err();
+    assert!(report.contains("`gateway.tun`, `gateway.workers` can't change"), "{report}");
+    assert_eq!(names(), ["site-b/net", "site-b/bad", "site-b/silent"], "nothing changed");
+
+    let shorter = CONFIG.replace("children.bad", "# children.bad");
+    reload(&shorter, "reload-settings").await.unwrap();
+    assert_eq!(names(), ["site-b/net", "site-b/silent"]);
+    let action = |name| daemon.handle.config().policies.iter().find(|policy| policy.name == name).unwrap().action;
+    let silent = action("site-b/silent");
+    assert!(reload(CONFIG, "reload").await.unwrap().list("warnings").is_empty());
+    assert_eq!(action("site-b/silent"), silent, "a name keeps its id");
 }
 
 #[tokio::test]

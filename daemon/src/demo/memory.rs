@@ -54,16 +54,8 @@ fn gateway(secrets: &Secrets, side: Side, wire: &Arc<Wire>) -> Result<(Gateway, 
     let config = secrets.config(side)?;
     let host = wire.host(IpAddr::V4(side.outer()), config.gateway.ike_port, config.gateway.nat_port);
     let tun = Arc::new(MemoryTun::new("memory"));
-    let parts = Parts {
-        ike: config.ike,
-        policies: config.policies,
-        net: Arc::new(host) as Arc<dyn Net>,
-        tun: Arc::clone(&tun) as Arc<dyn Tun>,
-        mtu: config.gateway.mtu.into(),
-        workers: 1,
-        nat_keepalive: config.gateway.nat_keepalive,
-        keys: None,
-    };
+    let parts =
+        Parts { config, net: Arc::new(host) as Arc<dyn Net>, tun: Arc::clone(&tun) as Arc<dyn Tun>, keys: None };
     let gateway = Gateway::assemble(parts).map_err(|error| DemoError::new("a gateway did not start", error))?;
     Ok((gateway, tun))
 }
