@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
-use cygnet_esp::{Inbound, KeyLength, Outbound};
+use cygnet_esp::{Encr, Inbound, KeyLength, Outbound};
 use cygnet_ike::{Activation, ChildId, ChildInstall};
 use cygnet_sad::{InstallError, Lifetime, Limits, NewPair, Origin, OriginalAddresses, PairId, Sad};
 use cygnet_spd::Selector;
+
+use crate::config::{Half, ManualSa};
 
 /// Why a negotiated pair is not in the SAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +66,46 @@ pub fn install(sad: &Sad, now: Instant, child: &ChildInstall) -> Result<(), Refu
         },
     };
     sad.install(now, pair).map(drop).map_err(Refused::Taken)
+}
+
+/// Names of manual pairs: IKE counts its children from 1 and never comes here.
+const MANUAL: u64 = 1 << 63;
+
+/// Whether a pair was configured with its keys, so that IKE knows nothing of it.
+pub fn is_manual(pair: PairId) -> bool {
+    pair.0 & MANUAL != 0
+}
+
+/// Installs the manual SA number `n`. There is no protection against replay: after a restart both sides count from 1
+/// again (RFC 4303 §3.4.3).
+///
+/// # Errors
+/// See [`Refused`]. The SAD is unchanged then.
+pub fn manual(sad: &Sad, now: Instant, n: u64, sa: &ManualSa) -> Result<(), Refused> {
+    let encr = sa.algorithm.0;
+    let (encr_in, integ_in) = keys(&sa.inbound, encr)?;
+    let (encr_out, integ_out) = keys(&sa.outbound, encr)?;
+    let pair = NewPair {
+        id: PairId(MANUAL | n),
+        policy: sa.policy,
+        selector: sa.selector.clone(),
+        mode: sa.mode,
+        headers: sa.headers,
+        original: None,
+        origin: Origin::Manual,
+        inbound: Inbound::without_anti_replay(sa.inbound.spi, encr, encr_in, integ_in)?,
+        outbound: Outbound::new(sa.outbound.spi, encr, encr_out, integ_out, false)?,
+        path: cygnet_sad::Path { local: sa.local, remote: sa.remote, udp_encapsulation: sa.encap },
+        lifetime: Lifetime::default(),
+        replaces: None,
+        activation: cygnet_sad::Activation::Now,
+    };
+    sad.install(now, pair).map(drop).map_err(Refused::Taken)
+}
+
+/// Those of the cipher and of the MAC.
+fn keys<'a>(half: &'a Half, encr: &Encr) -> Result<(&'a [u8], &'a [u8]), Refused> {
+    half.keys.expose().split_at_checked(encr.encryption_len()).ok_or(Refused::Keys)
 }
 
 /// The peer's new outer address (RFC 7296 §2.23).

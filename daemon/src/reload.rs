@@ -22,8 +22,8 @@ use crate::net::{Host, HostError};
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// It can't be changed while the gateway runs.
-    #[error("`gateway.{}` can't change while the gateway runs: restart it, or leave it as it was", .0.join("`, `gateway."))]
-    Restart(Vec<&'static str>),
+    #[error("`{}` can't change while the gateway runs: restart it, or leave it as it was", .0.join("`, `"))]
+    Restart(Vec<String>),
     /// The kernel refused; everything is as before.
     #[error("the host can't be changed: {0}; everything is as it was before")]
     Host(HostError),
@@ -75,11 +75,11 @@ impl Keeper {
     async fn reload(&mut self, mut new: Config) -> Result<(), ReloadError> {
         let Self { handle, names, host } = self;
         let old = handle.config();
-        let fixed = old.gateway.needs_restart(&new.gateway);
+        names.adopt(&mut new);
+        let fixed = old.needs_restart(&new);
         if !fixed.is_empty() {
             return Err(ReloadError::Restart(fixed));
         }
-        names.adopt(&mut new);
         tell(handle, &new, leaving(&old.policies, &new.policies)).await?;
         if let Some(host) = host
             && let Err(error) = host.apply(&new.gateway, &new.policies).await

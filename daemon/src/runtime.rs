@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use cygnet_ike::Endpoint;
 use rand::rngs::StdRng;
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, PolicyNames};
 use crate::driver::{Driver, KeySink, Wanted, now};
 use crate::handle::{Handle, Inbox, Notice};
+use crate::install;
 use crate::keylog::KeyLog;
 use crate::net::{Host, HostError, Listen, Net, Sockets};
 use crate::reload::{Keeper, Reload};
@@ -55,6 +57,15 @@ pub enum StartError {
         directory: PathBuf,
         /// As the system says.
         error: io::Error,
+    },
+    /// A manual SA that can't be installed.
+    #[error("the manual SA {name} can't be installed: {error}")]
+    #[diagnostic(help("give it an inbound SPI of its own"))]
+    Manual {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: install::Refused,
     },
     /// No threads.
     #[error("the threads of the data path can't be started: {0}")]
@@ -110,7 +121,7 @@ impl Gateway {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let gateway = &config.gateway;
         let keys = gateway.key_log.as_deref().map(key_sink).transpose()?;
-        let tun = TunDevice::create(&gateway.tun, gateway.mtu)
+        let tun = TunDevice::create(&gateway.tun, gateway.mtu.octets())
             .map_err(|error| StartError::Tun { name: gateway.tun.clone(), error })?;
         let listen = Listen {
             addresses: gateway.listen.clone(),
@@ -143,7 +154,11 @@ impl Gateway {
         let Parts { mut config, net, tun, keys } = parts;
         let mut names = PolicyNames::new();
         names.adopt(&mut config);
-        let path = DataPath::new(net, tun, config.policies.clone(), config.gateway.mtu.into());
+        let path = DataPath::new(net, tun, config.policies.clone(), config.gateway.mtu.octets().into());
+        for (n, sa) in (0..).zip(&config.manual) {
+            install::manual(&path.sad, Instant::now(), n, sa)
+                .map_err(|error| StartError::Manual { name: sa.name.clone(), error })?;
+        }
         let (datagrams, inbox) = mpsc::channel(IKE_QUEUE);
         let (failed, failures) = mpsc::unbounded_channel();
         let threads =

@@ -18,7 +18,7 @@ const REKEY_TIME: Duration = Duration::from_secs(3600);
 
 /// Priority of the policies of children where none is configured: smaller numbers come before, as exceptions; larger
 /// ones after.
-const PRIORITY: u64 = 1000;
+pub(super) const PRIORITY: u64 = 1000;
 
 /// Reads the children of `connection` and adds an SPD entry for each to `protect`.
 pub(super) fn read(

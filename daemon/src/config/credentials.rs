@@ -72,37 +72,9 @@ pub(super) fn read(root: &Section<'_>) -> Credentials {
     Credentials { secrets, authorities }
 }
 
-/// `file` or `psk`, exactly one. A line end after the secret in a file is not part of it.
+/// `file` or `psk`, exactly one.
 fn secret(section: &Section<'_>) -> Option<Secret> {
-    let octets = match (section.has("file"), section.has("psk")) {
-        (true, false) => {
-            let content = section.file("file", true)?;
-            let end = content.iter().rposition(|octet| !matches!(octet, b'\n' | b'\r')).map_or(0, |last| last + 1);
-            let _ = section.has("psk");
-            content[..end].to_vec()
-        }
-        (false, true) => {
-            let text = section.text("psk", "\"...\"")?;
-            if !section.context().private {
-                let remedy =
-                    "chmod 600 the configuration file, or put the secret into a file of its own: file = \"x.psk\"";
-                section.mistake("psk", "others may read the configuration file", "a secret here", remedy);
-            }
-            text.value.as_bytes().to_vec()
-        }
-        (both, _) => {
-            let (message, label) = if both { ("two secrets", "one too many") } else { ("no secret", "nothing here") };
-            section.mistake(
-                "psk",
-                message,
-                label,
-                "give either file = \"x.psk\" (made by `cygnet keygen psk`) or psk = \"...\"",
-            );
-            let (_, _) = (section.text("file", "\"x.psk\""), section.text("psk", "\"...\""));
-            return None;
-        }
-    };
-    let secret = Secret::new(octets);
+    let secret = Secret::new(section.secret("psk", "file")?.to_vec());
     if secret.expose().len() < MIN_PSK {
         let key = if section.has("file") { "file" } else { "psk" };
         let message = format!("the secret has {} octets", secret.expose().len());

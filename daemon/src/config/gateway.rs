@@ -30,8 +30,8 @@ pub struct Gateway {
     pub key_log: Option<PathBuf>,
     /// Name of the TUN device.
     pub tun: String,
-    /// MTU of the TUN device, octets.
-    pub mtu: u16,
+    /// How large packets into the tunnels may be.
+    pub mtu: Mtu,
     /// Routing table for protected networks.
     pub route_table: u32,
     /// Mark of our own sockets, whose packets never take that table.
@@ -40,6 +40,29 @@ pub struct Gateway {
     pub workers: usize,
     /// Idle time after which the mapping of a NAT before us is refreshed (RFC 3948 §4), if at all.
     pub nat_keepalive: Option<Duration>,
+    /// Whether the kernel is told to drop what arrives in the clear and should have been protected (RFC 4301 §5.2).
+    pub clear_filter: bool,
+    /// Whether SAs without IKE are allowed.
+    pub manual_sas: bool,
+}
+
+/// MTU of the TUN device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mtu {
+    /// Large enough for any outer link of usual size: what a path takes is found out per SA (RFC 4301 §8.2).
+    Auto,
+    /// This, octets.
+    Fixed(u16),
+}
+
+impl Mtu {
+    /// Octets.
+    pub fn octets(self) -> u16 {
+        match self {
+            Self::Auto => 1400,
+            Self::Fixed(octets) => octets,
+        }
+    }
 }
 
 impl Default for Gateway {
@@ -53,11 +76,13 @@ impl Default for Gateway {
             control_mode: 0o660,
             key_log: None,
             tun: "cygnet0".to_owned(),
-            mtu: 1400,
+            mtu: Mtu::Auto,
             route_table: 7296,
             fwmark: 0x7296,
             workers: 1,
             nat_keepalive: Some(Duration::from_secs(20)),
+            clear_filter: true,
+            manual_sas: false,
         }
     }
 }
@@ -79,6 +104,8 @@ impl Gateway {
             route_table,
             fwmark,
             workers,
+            clear_filter,
+            manual_sas,
             nat_keepalive: _,
         } = self;
         let keys = [
@@ -94,6 +121,8 @@ impl Gateway {
             ("route_table", *route_table != new.route_table),
             ("fwmark", *fwmark != new.fwmark),
             ("workers", *workers != new.workers),
+            ("clear_filter", *clear_filter != new.clear_filter),
+            ("manual_sas", *manual_sas != new.manual_sas),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
@@ -146,7 +175,15 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
         _ => Err("not a device name: 1 to 15 letters, digits, `-`, `_`, `.`".to_owned()),
     };
     gateway.tun = section.parse("tun", "\"cygnet0\"", device).unwrap_or(gateway.tun);
-    set(&mut gateway.mtu, section.integer("mtu", 576..=9000));
+    if section.is_integer("mtu") {
+        let octets =
+            section.integer("mtu", 576..=9000).map(|octets| u16::try_from(octets).expect("the range was checked"));
+        gateway.mtu = octets.map_or(gateway.mtu, Mtu::Fixed);
+    } else {
+        let auto =
+            |text: &str| if text == "auto" { Ok(Mtu::Auto) } else { Err("neither octets nor `auto`".to_owned()) };
+        gateway.mtu = section.parse("mtu", "\"auto\", or 1400 (without quotes)", auto).unwrap_or(gateway.mtu);
+    }
     let number = |slot: &mut u32, value: Option<u64>| {
         if let Some(value) = value {
             *slot = u32::try_from(value).expect("the range was checked");
@@ -161,6 +198,15 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
     if let Some(workers) = section.integer("workers", 1..=64) {
         gateway.workers = usize::try_from(workers).expect("the range was checked");
     }
+    gateway.clear_filter =
+        section.word("clear_filter", &[("on", true), ("off", false)]).unwrap_or(gateway.clear_filter);
+    if !gateway.clear_filter {
+        section.context().problems.warn(
+            "`gateway.clear_filter` is off: what arrives in the clear is not checked against the policies, and reaches \
+             this host's programs even where `level` requires protection",
+        );
+    }
+    gateway.manual_sas = section.flag("manual_sas").unwrap_or(gateway.manual_sas);
     gateway.nat_keepalive = section.duration("nat_keepalive").unwrap_or(gateway.nat_keepalive);
     let count = |key, slot: &mut usize| {
         if let Some(value) = section.integer(key, 0..=1_000_000) {

@@ -16,6 +16,7 @@
 //! | `child` | `[connections.NAME.children.NAME]`: what is protected, and the SPD entry for it |
 //! | `selectors` | which traffic; what `dynamic` stands for |
 //! | `terms` | mode, level, what happens without an SA, headers |
+//! | `manual` | `[manual.NAME]`: SAs without IKE |
 //! | `names` | ids of policies that stay over reloads |
 //! | `credentials` | `[secrets.NAME]`, `[authorities.NAME]` |
 //! | `policy` | `[policies.NAME]`: traffic that passes or is dropped |
@@ -31,6 +32,7 @@ mod connection;
 mod credentials;
 mod files;
 mod gateway;
+mod manual;
 mod names;
 mod policy;
 mod problem;
@@ -47,7 +49,8 @@ use miette::{IntoDiagnostic, Report, WrapErr};
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-pub use gateway::{DEFAULT_CONTROL, Gateway};
+pub use gateway::{DEFAULT_CONTROL, Gateway, Mtu};
+pub use manual::{Algorithm, Half, ManualSa};
 pub use names::PolicyNames;
 
 use files::{Disk, Files, Nowhere};
@@ -66,12 +69,23 @@ pub struct Config {
     pub ike: cygnet_ike::Config,
     /// The Security Policy Database (RFC 4301 §4.4.1).
     pub policies: Policies,
+    /// SAs without IKE.
+    pub manual: Vec<ManualSa>,
     /// Legal, but worth a look.
     pub warnings: Vec<String>,
     /// The file that it was read from, if it was one.
     pub file: Option<PathBuf>,
     /// Where each policy stands, by name: lines of the text, from 1.
     pub lines: HashMap<String, usize>,
+}
+
+impl Config {
+    /// What of `new` needs other sockets, another device, table, threads or keys than this: nothing that a running
+    /// gateway can take over. The policies of both have their ids from the same names.
+    pub fn needs_restart(&self, new: &Self) -> Vec<String> {
+        let keys = self.gateway.needs_restart(&new.gateway).into_iter().map(|key| format!("gateway.{key}"));
+        keys.chain((self.manual != new.manual).then(|| "manual".to_owned())).collect()
+    }
 }
 
 /// Reads the configuration file at `path` and the files that it names.
@@ -130,15 +144,15 @@ fn read(text: &str, name: &str, base: &Path, private: bool, files: &dyn Files) -
     let root = Section::new(&cx, tree.get_ref(), 0..0, "the configuration".to_owned());
     let parts = sections(&root);
     root.finish();
-    let (gateway, ike, entries) = parts;
+    let (gateway, ike, manual, entries) = parts;
     let warnings = problems.finish(name, &shown)?;
     let lines = lines(text, &entries);
     let policies = Policies::new(entries.into_iter().map(|entry| entry.policy).collect());
-    Ok(Config { gateway, ike, policies, warnings, file: None, lines })
+    Ok(Config { gateway, ike, policies, manual, warnings, file: None, lines })
 }
 
 /// Every part in turn; values that stand in for wrong ones are never used, as the mistakes are reported instead.
-fn sections(root: &Section<'_>) -> (Gateway, cygnet_ike::Config, Vec<Entry>) {
+fn sections(root: &Section<'_>) -> (Gateway, cygnet_ike::Config, Vec<ManualSa>, Vec<Entry>) {
     let (gateway, mut ike) = gateway::read(root);
     let credentials = credentials::read(root);
     let mut protect = Vec::new();
@@ -150,8 +164,9 @@ fn sections(root: &Section<'_>) -> (Gateway, cygnet_ike::Config, Vec<Entry>) {
             .problems
             .warn(format!("session keys are written to {directory}: who reads them reads all traffic"));
     }
+    let manual = manual::read(root, &gateway, &mut protect);
     let entries = policy::read(root, protect);
-    (gateway, ike, entries)
+    (gateway, ike, manual, entries)
 }
 
 /// An SPD entry on its way into the database.
@@ -169,7 +184,10 @@ fn lines(text: &str, entries: &[Entry]) -> HashMap<String, usize> {
     entries.iter().map(line).collect()
 }
 
-/// The text with every `psk` value replaced by asterisks of the same length: what a report may quote.
+/// Keys whose values are secret.
+const SECRETS: [&str; 3] = ["psk", "keys_in", "keys_out"];
+
+/// The text with every secret value replaced by asterisks of the same length: what a report may quote.
 fn blot_out_secrets(text: &str, tree: &DeTable<'_>) -> String {
     let mut octets = text.as_bytes().to_vec();
     let mut blot = |span: std::ops::Range<usize>| {
@@ -182,19 +200,19 @@ fn blot_out_secrets(text: &str, tree: &DeTable<'_>) -> String {
         for (key, value) in table {
             match value.get_ref() {
                 DeValue::Table(inner) => tables.push(inner),
-                _ if key.get_ref() == "psk" => blot(value.span()),
+                _ if SECRETS.contains(&key.get_ref().as_ref()) => blot(value.span()),
                 _ => {}
             }
         }
     }
-    // Where the syntax is broken the tree is incomplete: then the rest of any line that sets a `psk`.
+    // Where the syntax is broken the tree is incomplete: then the rest of any line that sets one.
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        for (at, _) in line.match_indices("psk") {
-            let rest = &line[at + 3..];
+        for (at, key) in SECRETS.iter().flat_map(|key| line.match_indices(key)) {
+            let rest = &line[at + key.len()..];
             let after = rest.trim_start_matches(['"', '\'', ' ', '\t']);
             if after.starts_with('=') {
-                let from = start + at + 3 + (rest.len() - after.len()) + 1;
+                let from = start + at + key.len() + (rest.len() - after.len()) + 1;
                 blot(from..start + line.trim_end_matches(['\r', '\n']).len());
             }
         }

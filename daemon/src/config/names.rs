@@ -31,6 +31,9 @@ impl PolicyNames {
                 }
             }
         }
+        for sa in &mut config.manual {
+            sa.policy = self.id(&format!("manual/{}", sa.name));
+        }
         let mut entry = |policy: &Policy| match policy.action {
             Action::Protect(_) => Policy { action: Action::Protect(self.id(&policy.name)), ..policy.clone() },
             Action::Bypass | Action::Discard => policy.clone(),

@@ -366,6 +366,37 @@ impl<'a> Section<'a> {
             .ok()
     }
 
+    /// A secret: as a string under `inline`, or in the file named under `file`, exactly one. A line end after the
+    /// secret in a file is not part of it.
+    pub(super) fn secret(&self, inline: &'static str, file: &'static str) -> Option<Zeroizing<Vec<u8>>> {
+        match (self.has(file), self.has(inline)) {
+            (true, false) => {
+                let mut content = self.file(file, true)?;
+                let end = content.iter().rposition(|octet| !matches!(octet, b'\n' | b'\r')).map_or(0, |last| last + 1);
+                content.truncate(end);
+                Some(content)
+            }
+            (false, true) => {
+                let text = self.text(inline, "\"...\"")?;
+                if !self.cx.private {
+                    let remedy = format!(
+                        "chmod 600 the configuration file, or put the secret into a file of its own: {file} = \"x.key\""
+                    );
+                    self.mistake(inline, "others may read the configuration file", "a secret here", remedy);
+                }
+                Some(Zeroizing::new(text.value.as_bytes().to_vec()))
+            }
+            (both, _) => {
+                let (message, label) =
+                    if both { ("two secrets", "one too many") } else { ("no secret", "nothing here") };
+                let remedy = format!("give either {file} = \"x.key\" or {inline} = \"...\", made by `cygnet keygen`");
+                self.mistake(inline, message, label, remedy);
+                let (_, _) = (self.text(file, "\"x.key\""), self.text(inline, "\"...\""));
+                None
+            }
+        }
+    }
+
     /// A path, made absolute if the configuration file's is.
     pub(super) fn path(&self, key: &'static str) -> Option<PathBuf> {
         Some(self.cx.base.join(self.text(key, "\"/path\"")?.value))

@@ -10,8 +10,7 @@ const LEVELS: [(&str, Level); 2] = [("require", Level::Require), ("use", Level::
 
 /// `mode`, `level`, `while_negotiating`, `after_failure`, `pfp`.
 pub(super) fn read(section: &Section<'_>) -> Terms {
-    let mode = section.word("mode", &[("tunnel", Mode::Tunnel), ("transport", Mode::Transport)]).unwrap_or_default();
-    let levels = levels(section);
+    let (mode, levels) = (mode(section), levels(section));
     let lenient = levels.outbound == Level::Use;
     let waiting =
         [("hold", WhileNegotiating::Hold), ("drop", WhileNegotiating::Drop), ("clear", WhileNegotiating::Clear)];
@@ -34,8 +33,13 @@ pub(super) fn read(section: &Section<'_>) -> Terms {
     Terms { mode, levels, negotiating, failed, pfp: pfp(section) }
 }
 
+/// `mode`.
+pub(super) fn mode(section: &Section<'_>) -> Mode {
+    section.word("mode", &[("tunnel", Mode::Tunnel), ("transport", Mode::Transport)]).unwrap_or_default()
+}
+
 /// `level`: one word for both directions, or `{ in, out }`.
-fn levels(section: &Section<'_>) -> Levels {
+pub(super) fn levels(section: &Section<'_>) -> Levels {
     if !section.is_table("level") {
         let level = section.word("level", &LEVELS).unwrap_or_default();
         return Levels { inbound: level, outbound: level };

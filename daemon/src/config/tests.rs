@@ -10,6 +10,7 @@ use cygnet_spd::Action;
 
 use super::*;
 
+mod manual;
 mod terms;
 
 /// Five lines make a tunnel.
@@ -200,10 +201,7 @@ fn all_mistakes_are_shown_at_once() {
         .replace("192.0.2.1", "192.0.2.256")
         .replace("[connections", "gateway.mtu = \"big\"\n[connections");
     let report = refused(&text);
-    assert_shows(
-        &report,
-        &["mistakes in test.toml", "not an IP address", "`mtu` in the gateway must be a whole number"],
-    );
+    assert_shows(&report, &["mistakes in test.toml", "not an IP address", "`mtu` in the gateway: `big` can't be used"]);
     assert_shows(&report, &["10.2.0.1/16", "the network is 10.2.0.0/16"]);
 }
 
