@@ -1,10 +1,11 @@
 //! The handle of a running gateway: how the control socket, the command line, the demonstration and embedding
 //! programs talk to the one task that owns the IKE endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use cygnet_ike::status::IkeStatus;
@@ -13,7 +14,10 @@ use cygnet_spd::Policies;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::config::Config;
+use crate::inspect::Inspection;
+use crate::narrate;
 use crate::reload::{Reload, ReloadError};
+use crate::workers::DataPath;
 
 /// The gateway has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +31,14 @@ pub struct Handle {
     reloads: mpsc::Sender<Reload>,
     notices: broadcast::Sender<Arc<Notice>>,
     config: Arc<ArcSwap<Config>>,
+    /// Not owned: when the gateway stops, its sockets and its device are closed, whoever holds a handle.
+    path: Weak<DataPath>,
+    failures: Arc<Mutex<Failures>>,
 }
+
+/// The last failure of each child, or of a connection as a whole. Only of what is configured: strangers must not make
+/// it grow.
+type Failures = HashMap<(String, Option<String>), Failed>;
 
 /// Where the requests of a [`Handle`] arrive.
 pub(crate) struct Inbox {
@@ -61,13 +72,14 @@ pub(crate) struct Terms {
 const NOTICES: usize = 1024;
 
 impl Handle {
-    /// A handle of a gateway that runs by `config`, and the other end of it.
-    pub(crate) fn new(config: Config) -> (Self, Inbox) {
+    /// A handle of a gateway that runs by `config` with the data path `path`, and the other end of it.
+    pub(crate) fn new(config: Config, path: Weak<DataPath>) -> (Self, Inbox) {
         let (requests, driver) = mpsc::channel(64);
         let (reloads, keeper) = mpsc::channel(4);
         let (notices, _) = broadcast::channel(NOTICES);
         let config = Arc::new(ArcSwap::from_pointee(config));
-        (Self { requests, reloads, notices, config }, Inbox { requests: driver, reloads: keeper })
+        let failures = Arc::default();
+        (Self { requests, reloads, notices, config, path, failures }, Inbox { requests: driver, reloads: keeper })
     }
 
     /// The configuration of this moment.
@@ -132,6 +144,24 @@ impl Handle {
         status.await.map_err(|_| Stopped)
     }
 
+    /// Policies and SAs of this moment, with all that is known of them.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the gateway is gone.
+    pub async fn inspect(&self) -> Result<Inspection, Stopped> {
+        let status = self.status().await?;
+        let config = self.config();
+        let path = self.path.upgrade();
+        let mut pairs = path.as_ref().map_or_else(Vec::new, |path| path.sad.statuses());
+        pairs.sort_by_key(|status| status.pair.order());
+        let policies = path.map_or_else(|| Arc::new(config.policies.clone()), |path| path.policies.load_full());
+        Ok(Inspection { config, status, policies, pairs, failures: self.failures().clone(), clear: None })
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Everything that happens from now on, in order.
     pub fn events(&self) -> broadcast::Receiver<Arc<Notice>> {
         self.notices.subscribe()
@@ -153,6 +183,28 @@ impl Handle {
 
     /// Tells the subscribers, if there are any.
     pub(crate) fn notify(&self, notice: Notice) {
+        match &notice {
+            Notice::Failed(failure) => {
+                if let Some(connection) = &failure.connection {
+                    let failed = Failed {
+                        at: Instant::now(),
+                        remote: failure.path.remote.ip(),
+                        reason: narrate::reason(failure),
+                    };
+                    self.failures().insert((connection.clone(), failure.child.clone()), failed);
+                }
+            }
+            Notice::ChildUp { child, ike } => {
+                let name = ike.children.iter().find(|status| status.id == *child).map(|up| up.child.name.clone());
+                if let Some(connection) = &ike.connection {
+                    let mut failures = self.failures();
+                    failures.remove(&(connection.name.clone(), name));
+                    failures.remove(&(connection.name.clone(), None));
+                }
+            }
+            Notice::Reloaded => self.failures().clear(),
+            _ => {}
+        }
         let _ = self.notices.send(Arc::new(notice));
     }
 }
@@ -177,6 +229,32 @@ impl Status {
     pub fn traffic(&self, child: ChildId) -> Traffic {
         self.traffic.get(&child).copied().unwrap_or_default()
     }
+}
+
+/// A negotiation that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// When.
+    pub at: Instant,
+    /// With whom; unspecified if that was not known.
+    pub remote: IpAddr,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// What a peer sent in the clear where a policy protects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Name of the policy.
+    pub policy: String,
+    /// From whom; `None` counts all peers of the policy.
+    pub peer: Option<IpAddr>,
+    /// How many packets.
+    pub packets: u64,
+    /// How many octets.
+    pub octets: u64,
+    /// Time since the last one; `None` if there was none, or it was too long ago to be known.
+    pub last: Option<Duration>,
 }
 
 /// Use of a pair of ESP SAs since its installation.

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod driver;
 pub mod fuzz;
 pub mod handle;
+pub mod inspect;
 pub mod install;
 pub mod keylog;
 pub mod narrate;

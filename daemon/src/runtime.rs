@@ -166,7 +166,7 @@ impl Gateway {
         let endpoint = Endpoint::new(config.ike.clone(), Box::new(rand::make_rng::<StdRng>()), now());
         let nat_keepalive = config.gateway.nat_keepalive;
         let wanted = Wanted::all(&config.ike);
-        let (handle, Inbox { mut requests, reloads }) = Handle::new(config);
+        let (handle, Inbox { mut requests, reloads }) = Handle::new(config, Arc::downgrade(&path));
         let driver = Driver::new(endpoint, path, handle.clone(), wanted, nat_keepalive, keys);
         let ended_well = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended_well);

@@ -2,12 +2,14 @@
 //!
 //! | file | commands |
 //! |---|---|
-//! | `run` | `run`, `check` |
+//! | `run` | `run`, `check`, `cleanup` |
 //! | `sa` | `status`, `up`, `down`, `reload` |
+//! | `dump` | `sad`, `spd`, `explain flow`, `policy readiness` |
 //! | `keygen` | `keygen psk` |
 //! | `log` | where the log goes |
 //! | `table` | SAs for people and for programs |
 
+mod dump;
 mod keygen;
 mod log;
 mod run;
@@ -39,9 +41,9 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// Control socket of the daemon.
-    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_CONTROL)]
-    socket: PathBuf,
+    /// Control socket of the running gateway [default: /run/cygnet/vici.sock].
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// What is logged, e.g. `info` or `cygnet=debug`; otherwise RUST_LOG decides.
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -108,6 +110,34 @@ enum Command {
     },
     /// Have the running gateway read its configuration file again. SAs of what stays live on.
     Reload,
+    /// Show every pair of ESP SAs with all that is known of it.
+    Sad {
+        /// For programs: one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show every policy in its order, with what went through it.
+    Spd {
+        /// For programs: one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what happens, and why.
+    Explain {
+        #[command(subcommand)]
+        what: Explain,
+    },
+    /// About policies.
+    Policy {
+        #[command(subcommand)]
+        what: PolicyQuestion,
+    },
+    /// Remove what a killed gateway left in this host's routing and filters, without starting one.
+    Cleanup {
+        /// Its configuration file.
+        #[arg(long, short, value_name = "PATH", default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
     /// Check a configuration and do nothing else.
     Check {
         /// Configuration file.
@@ -119,6 +149,44 @@ enum Command {
         #[command(subcommand)]
         what: keygen::Keygen,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Explain {
+    /// What happens to a packet and to its answer: which policy, which SA or why none.
+    Flow {
+        /// SRC DST [PROTO [SPORT DPORT]]; without PROTO an ICMP echo request, for ICMP type and code.
+        #[arg(num_args = 2..=5, required = true, value_name = "WORD")]
+        words: Vec<String>,
+        /// For programs: one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyQuestion {
+    /// Whether policies of level `use` can be switched to `require`, peer by peer.
+    Readiness {
+        /// For programs: one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    /// Whether it goes to the control socket of a running gateway.
+    fn asks_a_gateway(&self) -> bool {
+        !matches!(
+            self,
+            Self::Run { .. }
+                | Self::Check { .. }
+                | Self::Cleanup { .. }
+                | Self::Demo { .. }
+                | Self::DemoHost { .. }
+                | Self::Keygen { .. }
+        )
+    }
 }
 
 impl Cli {
@@ -134,15 +202,26 @@ impl Cli {
 
     fn run(self) -> ExitCode {
         let Self { command, global } = self;
+        if global.socket.is_some() && !command.asks_a_gateway() {
+            eprintln!("--socket names the socket of a running gateway, which this command does not ask: leave it out");
+            eprintln!("(where a gateway listens is `control` in `[gateway]` of its configuration)");
+            return ExitCode::FAILURE;
+        }
+        let socket = global.socket.unwrap_or_else(|| DEFAULT_CONTROL.into());
         let result = match command {
             Command::Run { config } => run::run(&config),
             Command::Check { config } => run::check(&config),
             Command::Demo { cert, .. } => demo::run(cert).map_err(|error| miette::miette!("{error}")),
             Command::DemoHost { side } => return demo::host(side),
-            Command::Status { json } => sa::status(&global.socket, json),
-            Command::Up { name, timeout } => sa::up(&global.socket, &name, timeout),
-            Command::Down { name, timeout, force } => sa::down(&global.socket, &name, timeout, force),
-            Command::Reload => sa::reload(&global.socket),
+            Command::Status { json } => sa::status(&socket, json),
+            Command::Up { name, timeout } => sa::up(&socket, &name, timeout),
+            Command::Down { name, timeout, force } => sa::down(&socket, &name, timeout, force),
+            Command::Sad { json } => dump::sad(&socket, json),
+            Command::Spd { json } => dump::spd(&socket, json),
+            Command::Explain { what: Explain::Flow { words, json } } => dump::explain(&socket, &words, json),
+            Command::Policy { what: PolicyQuestion::Readiness { json } } => dump::readiness(&socket, json),
+            Command::Cleanup { config } => run::cleanup(&config),
+            Command::Reload => sa::reload(&socket),
             Command::Keygen { what } => keygen::keygen(what),
         };
         match result {
@@ -208,10 +287,19 @@ fn client_runtime() -> Result<tokio::runtime::Runtime, Report> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     #[test]
     fn the_command_tree_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_socket_is_for_those_who_ask_a_gateway() {
+        let asks = |words: &str| super::Cli::parse_from(words.split(' ')).command.asks_a_gateway();
+        assert!(
+            asks("cygnet status") && asks("cygnet explain flow 10.0.0.1 10.0.0.2 tcp 1 2") && asks("cygnet reload")
+        );
+        assert!(!asks("cygnet run") && !asks("cygnet check") && !asks("cygnet cleanup"));
     }
 }

@@ -1,5 +1,6 @@
 //! Commands that need no running daemon.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use cygnet_ike::config::Connection;
@@ -8,11 +9,11 @@ use miette::{IntoDiagnostic, Report, WrapErr};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::print;
+use super::{client_runtime, print};
 use crate::config::{self, Config};
 use crate::handle::Handle;
 use crate::runtime::Gateway;
-use crate::{control, narrate};
+use crate::{control, narrate, net};
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(path: &Path) -> Result<(), Report> {
@@ -69,6 +70,24 @@ async fn reload(handle: &Handle) {
         Ok(warnings) => warnings.iter().for_each(|warning| warn!("{warning}")),
         Err(report) => error!("the configuration stays as it was: {report:?}"),
     }
+}
+
+/// Removes what a gateway with this configuration left behind when it was killed.
+pub(super) fn cleanup(path: &Path) -> Result<(), Report> {
+    let config = config::load(path)?;
+    let control = &config.gateway.control;
+    if std::os::unix::net::UnixStream::connect(control).is_ok() {
+        return Err(miette::miette!(
+            help = "stop it first; a gateway that stops cleans up itself",
+            "a gateway is running: it listens at {}",
+            control.display()
+        ));
+    }
+    client_runtime()?.block_on(net::cleanup(&config.gateway)).into_diagnostic()?;
+    if std::fs::symlink_metadata(control).is_ok_and(|about| about.file_type().is_socket()) {
+        let _ = std::fs::remove_file(control);
+    }
+    print(format_args!("nothing of a gateway is left: table {}, rules and filters", config.gateway.route_table))
 }
 
 /// Reads a configuration and says what it means.

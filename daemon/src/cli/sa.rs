@@ -69,7 +69,7 @@ fn act(socket: &Path, command: &str, arguments: Message) -> Result<(), Report> {
     })
 }
 
-async fn connect(socket: &Path) -> Result<Client, Report> {
+pub(super) async fn connect(socket: &Path) -> Result<Client, Report> {
     Client::connect(socket).await.map_err(|error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::PermissionDenied => "run this as root, or as a member of the socket's group",
@@ -79,6 +79,6 @@ async fn connect(socket: &Path) -> Result<Client, Report> {
     })
 }
 
-fn failed(error: CallError) -> Report {
+pub(super) fn failed(error: CallError) -> Report {
     miette!("{error}")
 }

@@ -82,13 +82,15 @@ fn object(section: &Message) -> Map<String, Json> {
 }
 
 /// Numbers as numbers, but never what only looks like one: SPIs, names, identities.
-fn scalar(name: &str, text: String) -> Json {
-    const TEXT: [&str; 9] = [
+pub(super) fn scalar(name: &str, text: String) -> Json {
+    const TEXT: [&str; 11] = [
         "spi-in",
         "spi-out",
         "initiator-spi",
         "responder-spi",
         "name",
+        "policy",
+        "peer",
         "local-id",
         "remote-id",
         "local-host",
@@ -102,7 +104,7 @@ fn scalar(name: &str, text: String) -> Json {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
@@ -114,13 +116,13 @@ fn bracketed(host: &str) -> String {
 }
 
 /// `AES_GCM_16-256`, `AES_CBC-128/HMAC_SHA2_256_128`, as swanctl writes it.
-fn cipher(sa: &Message) -> String {
+pub(super) fn cipher(sa: &Message) -> String {
     let bits = sa.text("encr-keysize").map_or(String::new(), |bits| format!("-{bits}"));
     let integ = sa.text("integ-alg").map_or(String::new(), |integ| format!("/{integ}"));
     format!("{}{bits}{integ}", sa.text("encr-alg").unwrap_or(""))
 }
 
-fn time(seconds: &str) -> String {
+pub(super) fn time(seconds: &str) -> String {
     match seconds.parse::<u64>() {
         Err(_) => String::new(),
         Ok(seconds @ 0..120) => format!("{seconds}s"),
@@ -130,7 +132,7 @@ fn time(seconds: &str) -> String {
     }
 }
 
-fn octets(count: &str) -> String {
+pub(super) fn octets(count: &str) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let Ok(mut amount) = count.parse::<f64>() else { return count.to_owned() };
     let mut unit = 0;

@@ -6,7 +6,7 @@ use cygnet_ike::status::IkeState;
 
 use super::server::Session;
 use super::vici::{Message, Value};
-use super::{actions, render};
+use super::{actions, dumps, render};
 
 /// Longest report of mistakes, characters: a value has at most 65535 octets.
 const MAX_REPORT: usize = 16_000;
@@ -21,6 +21,11 @@ pub(super) async fn run(session: &Session, command: &str, arguments: &Message) -
         "initiate" => actions::initiate(session, arguments).await,
         "terminate" => actions::terminate(session, arguments).await,
         "rekey" => actions::rekey(session, arguments).await,
+        "list-policies" => dumps::list_policies(session, arguments).await,
+        "list-sad" => dumps::list_sad(session).await,
+        "list-spd" => dumps::list_spd(session).await,
+        "explain-flow" => dumps::explain_flow(session, arguments).await,
+        "policy-readiness" => dumps::policy_readiness(session).await,
         // strongSwan reads its `strongswan.conf` again: what of ours comes nearest is the whole configuration.
         "reload" | "reload-settings" => reload(session).await,
         _ => return None,

@@ -18,7 +18,8 @@ use crate::narrate::{self, Line};
 pub(super) const PUBLISHED: [&str; 5] = ["log", "ike-updown", "child-updown", "ike-rekey", "child-rekey"];
 
 /// Events that are the results of a command, for the client that gave it.
-const STREAMED: [&str; 3] = ["list-sa", "list-conn", "control-log"];
+const STREAMED: [&str; 7] =
+    ["list-sa", "list-conn", "list-policy", "list-sad", "list-spd", "policy-readiness", "control-log"];
 
 /// An event, ready to send.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //! | [`server`](serve) | connections: requests, subscriptions, bounded queues |
 //! | `commands` | which command answers what |
 //! | `actions` | `initiate`, `terminate`, `rekey`: commands that wait for their outcome |
+//! | `dumps` | policies and SAs in full, and what follows from them for a packet |
 //! | `events` | what happens, as events for any number of subscribers |
 //! | `render` | SAs and connections as messages, in strongSwan's words |
 //! | [`client`] | the other side, for our command line |
@@ -14,6 +15,7 @@
 mod actions;
 pub mod client;
 mod commands;
+mod dumps;
 mod events;
 mod render;
 mod server;

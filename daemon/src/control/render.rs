@@ -175,7 +175,7 @@ pub(super) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn cipher(message: &mut Message, encr: &Encr) {
+pub(super) fn cipher(message: &mut Message, encr: &Encr) {
     message.set("encr-alg", encr.iana_name);
     if let Some(bits) = encr.key_bits {
         message.set("encr-keysize", bits);
@@ -190,7 +190,7 @@ fn group(id: u16) -> &'static str {
 }
 
 /// `yes`, or nothing at all.
-fn flag(message: &mut Message, name: &str, set: bool) {
+pub(super) fn flag(message: &mut Message, name: &str, set: bool) {
     if set {
         message.set(name, "yes");
     }
