@@ -2,25 +2,30 @@
 //! their order.
 
 mod acquire;
+mod mtu;
+mod nat;
+mod status;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cygnet_esp::udp::{KEEPALIVE, NON_ESP_MARKER};
+use cygnet_esp::udp::NON_ESP_MARKER;
 use cygnet_ike::status::IkeStatus;
 use cygnet_ike::{ChildId, ChildInstall, Command, Endpoint, Event, IkeSaId, Now, Output, SessionKeys, Transmit};
-use cygnet_sad::PairStatus;
+use cygnet_sad::PairId;
+use cygnet_spd::Action;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::handle::{Handle, Notice, Request, Status, Terms, Traffic};
+use crate::handle::{Handle, Notice, Request, Terms, Traffic};
 use crate::install::{self, child_id, pair_id};
-use crate::net::{Channel, Outgoing};
-use crate::workers::{DataPath, Datagram, Releaser, Signal};
+use crate::net::{Channel, OuterPath, Outgoing};
+use crate::workers::{AuditEvent, DataPath, Datagram, Releaser, Signal};
 
 pub(crate) use self::acquire::Wanted;
+use self::status::traffic;
 
 /// How often liveness and NAT mappings are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,6 +53,8 @@ pub struct Driver {
     started: SystemTime,
     /// Installed children.
     children: HashMap<ChildId, Installed>,
+    /// Outer addresses of installed pairs.
+    watched: HashMap<PairId, OuterPath>,
     /// What was last known of each IKE SA that is up.
     ikes: HashMap<IkeSaId, Box<IkeStatus>>,
     /// Traffic of children that were just removed.
@@ -95,6 +102,7 @@ impl Driver {
             keys,
             started: SystemTime::now(),
             children: HashMap::new(),
+            watched: HashMap::new(),
             ikes: HashMap::new(),
             gone: VecDeque::new(),
             sent: HashMap::new(),
@@ -107,8 +115,13 @@ impl Driver {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut signals = Vec::new();
+        let mut discards = Vec::new();
         let mut burst = Vec::with_capacity(BURST);
         let path = Arc::clone(&self.path);
+        // Those with keys from the configuration are there already.
+        for status in path.sad.statuses() {
+            self.watch_path(status.pair.id());
+        }
         loop {
             self.apply_outputs();
             if self.stopped() {
@@ -129,6 +142,8 @@ impl Driver {
                         self.follow(signal);
                     }
                 }
+                () = path.audit.raised() => self.tell_discards(&mut discards),
+                () = path.net.path_mtus().changed() => self.path_mtus_changed(),
                 () = sleep_until(deadline.into()) => self.endpoint.handle_timeout(now()),
                 _ = tick.tick() => self.tick(),
             }
@@ -168,9 +183,13 @@ impl Driver {
     }
 
     /// Works by another configuration from now on. Policies first: an SA whose policy is gone must not be asked for
-    /// again by the packet that misses it.
+    /// again by the packet that misses it. Packets that wait are judged anew, and what failed may be tried again.
     fn take_over(&mut self, terms: Terms) {
-        self.path.policies.store(Arc::new(terms.policies));
+        let path = &*self.path;
+        self.releaser.after(Instant::now(), || {
+            path.shunts.clear();
+            path.policies.store(Arc::new(terms.policies));
+        });
         self.wanted = Wanted::all(&terms.ike);
         self.nat_keepalive = terms.nat_keepalive;
         self.endpoint.handle_command(now(), Command::Reconfigure(Box::new(terms.ike)));
@@ -193,7 +212,10 @@ impl Driver {
                     let path = Arc::clone(&self.path);
                     self.up(pair_id(child), || path.sad.activate(pair_id(child)));
                 }
-                Output::MoveChild { child, path } => install::relocate(&self.path.sad, child, path),
+                Output::MoveChild { child, path } => {
+                    install::relocate(&self.path.sad, child, path);
+                    self.watch_path(pair_id(child));
+                }
                 Output::RemoveChild(child) => self.remove(child),
                 Output::Event(event) => self.report(event),
             }
@@ -205,6 +227,7 @@ impl Driver {
         match self.up(pair_id(child.id), || install::install(&path.sad, Instant::now(), child)) {
             Ok(()) => {
                 self.children.insert(child.id, Installed { ike: child.ike, heard: None });
+                self.watch_path(pair_id(child.id));
             }
             Err(error) => {
                 tracing::error!("child {} of {} not installed: {error}", child.child.name, child.connection.name);
@@ -225,6 +248,19 @@ impl Driver {
             Signal::Hard(pair) => Command::ExpireChild(child_id(pair)),
         };
         self.endpoint.handle_command(now(), command);
+    }
+
+    /// Passes on what the data path discarded.
+    fn tell_discards(&self, discards: &mut Vec<AuditEvent>) {
+        self.path.audit.take(discards);
+        for event in discards.drain(..) {
+            let pair = event.pair.and_then(|pair| self.path.sad.status(pair)).map(|status| status.pair.policy());
+            let policies = self.path.policies.load();
+            let policy = event.policy.or(pair).and_then(|id| {
+                policies.iter().find(|policy| policy.action == Action::Protect(id)).map(|policy| policy.name.clone())
+            });
+            self.handle.notify(Notice::Audit { event, policy });
+        }
     }
 
     fn transmit(&mut self, transmit: &Transmit) {
@@ -253,6 +289,7 @@ impl Driver {
 
     fn remove(&mut self, child: ChildId) {
         self.children.remove(&child);
+        self.forget_path(pair_id(child));
         if let Some(status) = self.path.sad.remove(pair_id(child)) {
             self.gone.truncate(REMEMBERED - 1);
             self.gone.push_front((child, traffic(&status)));
@@ -352,59 +389,10 @@ impl Driver {
         alive.dedup();
         alive
     }
-
-    /// Keeps the mapping of a NAT before us alive (RFC 3948 §4): only from behind it, only when nothing else was sent.
-    fn refresh_nat_mappings(&mut self) {
-        let Some(patience) = self.nat_keepalive else { return };
-        let behind: Vec<IkeSaId> = self.ikes.values().filter(|ike| ike.nat.local).map(|ike| ike.id).collect();
-        let now = Instant::now();
-        for ike in behind {
-            let Some(status) = self.endpoint.ike_sa(ike) else { continue };
-            let path = status.path;
-            if !path.marker {
-                continue;
-            }
-            let by_esp = |child: &cygnet_ike::status::ChildStatus| {
-                self.path.sad.status(pair_id(child.id)).and_then(|status| status.outbound.last_used)
-            };
-            let by_ike = *self.sent.entry((path.local, path.remote)).or_insert(now);
-            let last = status.children.iter().filter_map(by_esp).fold(by_ike, Instant::max);
-            if now.saturating_duration_since(last) >= patience {
-                self.send(Channel::NatT, path.local, path.remote, &KEEPALIVE);
-                self.sent.insert((path.local, path.remote), now);
-            }
-        }
-    }
-
-    fn status(&self) -> Status {
-        let pairs = self.path.sad.statuses();
-        let mut packets = self.path.counters.snapshot();
-        packets.push(("signals.dropped", self.path.signals.dropped()));
-        Status {
-            started: self.started,
-            ike_sas: self.endpoint.ike_sas().collect(),
-            traffic: pairs.iter().map(|status| (child_id(status.pair.id()), traffic(status))).collect(),
-            packets,
-            tun: self.path.tun.name().to_owned(),
-        }
-    }
 }
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver").field("children", &self.children.len()).finish_non_exhaustive()
-    }
-}
-
-fn traffic(status: &PairStatus) -> Traffic {
-    let PairStatus { pair, inbound, outbound, .. } = status;
-    Traffic {
-        packets_in: inbound.packets,
-        octets_in: inbound.octets,
-        idle_in: inbound.last_used.map(|at| at.elapsed()),
-        packets_out: outbound.packets,
-        octets_out: outbound.octets,
-        idle_out: outbound.last_used.map(|at| at.elapsed()),
-        age: pair.installed().elapsed(),
     }
 }

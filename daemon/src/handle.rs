@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::inspect::Inspection;
 use crate::narrate;
 use crate::reload::{Reload, ReloadError};
-use crate::workers::DataPath;
+use crate::workers::{AuditEvent, DataPath};
 
 /// The gateway has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -345,6 +345,13 @@ pub enum Notice {
     },
     /// Another configuration took over.
     Reloaded,
+    /// A packet was discarded (RFC 4301 §5.2, RFC 4303 §4).
+    Audit {
+        /// What is known of it.
+        event: AuditEvent,
+        /// Name of the policy that it met, or that its SA serves.
+        policy: Option<String>,
+    },
     /// The gateway is stopping; nothing follows.
     Stopping,
 }

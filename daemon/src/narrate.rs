@@ -59,6 +59,10 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
             vec![line("IKE", 0, None, Some(ike.0), format!("retransmit {attempt} of the request: no answer yet"))]
         }
         Notice::Reloaded => vec![line("CFG", 0, None, None, "another configuration took over".to_owned())],
+        Notice::Audit { event, policy } => {
+            let policy = policy.as_ref().map(|name| format!(", policy {name}")).unwrap_or_default();
+            vec![line("ESP", 0, None, None, format!("{event}{policy}"))]
+        }
         Notice::Stopping => vec![line("DMN", 0, None, None, "stopping".to_owned())],
     }
 }

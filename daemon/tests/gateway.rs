@@ -10,7 +10,7 @@ use cygnet::config::{self, Config};
 use cygnet::handle::{Handle, Notice, Status};
 use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::runtime::{Gateway, Parts, RunError};
-use cygnet::tun::{MemoryTun, Tun};
+use cygnet::tun::{MemoryTun, Tun, Wait};
 use cygnet_ike::{ChildId, Command};
 use cygnet_spd::Level;
 use tokio::time::timeout;
@@ -274,8 +274,8 @@ async fn two_workers_in_each_direction_carry_packets_together() {
 struct Removed;
 
 impl Tun for Removed {
-    fn wait(&self) -> io::Result<bool> {
-        Ok(true)
+    fn wait(&self, _: Option<Duration>) -> io::Result<Wait> {
+        Ok(Wait::Ready)
     }
     fn read(&self, _: &mut [u8]) -> io::Result<Option<usize>> {
         Err(io::Error::other("file descriptor in bad state"))

@@ -51,6 +51,14 @@ impl<T> Frames<T> {
         !inner.closed
     }
 
+    /// Waits until a frame is there, at most `patience`: `None` then. `Some(false)` if the queue is closed.
+    pub fn wait_within(&self, patience: Duration) -> Option<bool> {
+        let waiting = |inner: &mut Inner<T>| inner.ready.is_empty() && !inner.closed;
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, waiting);
+        let (inner, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!timeout.timed_out()).then_some(!inner.closed)
+    }
+
     /// Takes the next frame, if there is one.
     pub fn pop<R>(&self, take: impl FnOnce(&mut [u8], T) -> R) -> Option<R> {
         let (mut buffer, tag) = self.lock().ready.pop_front()?;
@@ -113,5 +121,14 @@ mod tests {
         frames.close();
         assert!(!frames.wait());
         assert!(!frames.push(b"late", ()));
+        assert_eq!(frames.wait_within(Duration::ZERO), Some(false));
+    }
+
+    #[test]
+    fn patience_ends() {
+        let frames = Frames::new(1, 8);
+        assert_eq!(frames.wait_within(Duration::from_millis(1)), None);
+        assert!(frames.push(b"one", ()));
+        assert_eq!(frames.wait_within(Duration::ZERO), Some(true));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,6 +45,22 @@ pub struct Ready {
 /// # Errors
 /// As `poll(2)`, interruptions excepted.
 pub fn wait<'a>(wake: &'a Wake, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Option<Ready>> {
+    wait_within(wake, fds, None)
+}
+
+/// As [`wait`], at most about `patience`: then nothing is readable.
+///
+/// # Errors
+/// As `poll(2)`, interruptions excepted.
+pub fn wait_within<'a>(
+    wake: &'a Wake,
+    fds: impl Iterator<Item = BorrowedFd<'a>>,
+    patience: Option<Duration>,
+) -> io::Result<Option<Ready>> {
+    let timeout = match patience {
+        None => PollTimeout::NONE,
+        Some(patience) => PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX),
+    };
     let stop = wake.reader.as_fd();
     let mut set: [PollFd<'_>; MAX_WAIT + 1] = std::array::from_fn(|_| PollFd::new(stop, PollFlags::POLLIN));
     let mut count = 1;
@@ -53,7 +70,7 @@ pub fn wait<'a>(wake: &'a Wake, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io
     }
     let Some(set) = set.get_mut(..count) else { return Ok(None) };
     loop {
-        match poll(set, PollTimeout::NONE) {
+        match poll(set, timeout) {
             Ok(_) => break,
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
-use super::Tun;
-use crate::net::wake::{self, Wake};
+use super::{Tun, Wait};
+use crate::net::wake::{self, Ready, Wake};
 
 /// A TUN interface that carries bare IP packets.
 pub struct TunDevice {
@@ -40,8 +41,12 @@ impl std::fmt::Debug for TunDevice {
 }
 
 impl Tun for TunDevice {
-    fn wait(&self) -> io::Result<bool> {
-        Ok(wake::wait(&self.wake, std::iter::once(self.fd()))?.is_some())
+    fn wait(&self, patience: Option<Duration>) -> io::Result<Wait> {
+        Ok(match wake::wait_within(&self.wake, std::iter::once(self.fd()), patience)? {
+            None => Wait::Stopped,
+            Some(Ready { readable: 0, failed: 0 }) => Wait::Idle,
+            Some(_) => Wait::Ready,
+        })
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::Tun;
+use super::{Tun, Wait};
 use crate::net::frames::Frames;
 
 /// Packets either side may leave unread.
@@ -44,8 +44,12 @@ impl MemoryTun {
 }
 
 impl Tun for MemoryTun {
-    fn wait(&self) -> io::Result<bool> {
-        Ok(self.outbound.wait())
+    fn wait(&self, patience: Option<Duration>) -> io::Result<Wait> {
+        Ok(match patience.map_or_else(|| Some(self.outbound.wait()), |patience| self.outbound.wait_within(patience)) {
+            None => Wait::Idle,
+            Some(true) => Wait::Ready,
+            Some(false) => Wait::Stopped,
+        })
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {

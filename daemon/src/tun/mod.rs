@@ -6,17 +6,29 @@ mod device;
 mod memory;
 
 use std::io;
+use std::time::Duration;
 
 pub use self::device::TunDevice;
 pub use self::memory::MemoryTun;
 
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// There may be a packet.
+    Ready,
+    /// There was none for as long as the caller has patience.
+    Idle,
+    /// The device was stopped.
+    Stopped,
+}
+
 /// A source and sink of whole IP packets. Used by several threads at once.
 pub trait Tun: Send + Sync {
-    /// Waits until there may be a packet to read (`true`), or the device was stopped (`false`).
+    /// Waits until there may be a packet to read, with `patience` at most about so long.
     ///
     /// # Errors
     /// When the device is gone.
-    fn wait(&self) -> io::Result<bool>;
+    fn wait(&self, patience: Option<Duration>) -> io::Result<Wait>;
 
     /// Reads one packet into `buffer` and returns its length, or `None` if there is none at the moment. A packet longer
     /// than `buffer` is cut off.
@@ -34,6 +46,6 @@ pub trait Tun: Send + Sync {
     /// Name of the interface.
     fn name(&self) -> &str;
 
-    /// Makes every present and future [`wait`](Tun::wait) return `false`.
+    /// Makes every present and future [`wait`](Tun::wait) return [`Wait::Stopped`].
     fn stop(&self);
 }

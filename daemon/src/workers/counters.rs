@@ -47,10 +47,19 @@ fates! {
         HoldFull = "hold_full",
         /// Waited for an SA in vain.
         HoldExpired = "hold_expired",
+        /// A fragment that waits for the others of its packet, or was put together with them. The last one ends as
+        /// the packet does.
+        Fragment = "fragment",
+        /// A fragment that fits no packet (RFC 4301 §7), or that its SA can't carry.
+        BadFragment = "bad_fragment",
+        /// Transport mode can't carry its IP options or extension headers.
+        Options = "options",
         /// The SA has no sequence number left (RFC 4303 §3.3.3).
         Exhausted = "exhausted",
-        /// Too long to be sealed.
+        /// Larger than the path takes, and not to be fragmented: its sender was told (RFC 4301 §8.2.1).
         TooBig = "too_big",
+        /// Too long to be sealed.
+        NoRoom = "no_room",
         /// The outer network did not take it.
         Unsent = "unsent",
     }
@@ -81,12 +90,39 @@ fates! {
         Dummy = "dummy",
         /// The payload is not the IP packet that its next header says.
         BadPayload = "bad_payload",
+        /// Transport mode: a fragment, or an extension header that belongs before ESP.
+        ExtensionHeader = "extension_header",
         /// Outside the SA's selectors (RFC 4301 §5.2).
         Selector = "selector",
         /// Congestion marked on a packet that can't say so (RFC 6040 §4.2).
         Congestion = "congestion",
         /// The TUN device did not take it.
         Undelivered = "undelivered",
+    }
+}
+
+fates! {
+    /// What became of a packet from the outer network that no SA protected. The kernel delivers those, so they are
+    /// only seen here when its filter tells of them.
+    Clear, "clear." {
+        /// A policy with level `require` protects such packets (RFC 4301 §5.2 step 3b).
+        Unprotected = "unprotected",
+        /// Policy says DISCARD.
+        Discarded = "discarded",
+    }
+}
+
+impl Outbound {
+    /// Whether it is an end that is audited.
+    pub const fn is_discard(self) -> bool {
+        !matches!(self, Self::Sealed | Self::Bypassed | Self::Clear | Self::Held | Self::Fragment)
+    }
+}
+
+impl Inbound {
+    /// Whether it is an end that is audited. A dummy packet isn't (RFC 4303 §2.6).
+    pub const fn is_discard(self) -> bool {
+        !matches!(self, Self::Delivered | Self::Ike | Self::Keepalive | Self::Dummy)
     }
 }
 
@@ -172,7 +208,8 @@ impl From<cygnet_sad::InboundDrop> for Inbound {
             D::Old | D::Replayed => Self::Replayed,
             D::Forged => Self::Forged,
             D::Dummy => Self::Dummy,
-            D::Payload | D::ExtensionHeader => Self::BadPayload,
+            D::Payload => Self::BadPayload,
+            D::ExtensionHeader => Self::ExtensionHeader,
             D::Selector => Self::Selector,
             D::Congestion => Self::Congestion,
         }
@@ -184,8 +221,11 @@ impl From<cygnet_sad::OutboundDrop> for Outbound {
         use cygnet_sad::OutboundDrop as D;
         match drop {
             D::Exhausted => Self::Exhausted,
-            D::TooBig | D::NoRoom | D::HopLimit => Self::TooBig,
-            D::Options | D::Fragment | D::Malformed => Self::Unreadable,
+            D::TooBig => Self::TooBig,
+            D::NoRoom | D::HopLimit => Self::NoRoom,
+            D::Options => Self::Options,
+            D::Fragment => Self::BadFragment,
+            D::Malformed => Self::Unreadable,
             D::Send => Self::Unsent,
         }
     }

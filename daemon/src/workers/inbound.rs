@@ -15,6 +15,7 @@ use cygnet_sad::{InboundDrop, InboundSa};
 use cygnet_spd::{Direction, Flow, Mode};
 use tokio::sync::mpsc;
 
+use super::audit::{AuditEvent, Reason};
 use super::counters::Inbound as Fate;
 use super::{BATCH, DataPath, Datagram};
 use crate::net::{Buffers, Channel, Received};
@@ -48,8 +49,12 @@ struct Slot {
     spi: Spi,
     /// Position in the batch: packets of an SA keep their order.
     position: usize,
+    /// The 32 bits of its sequence number that it shows.
+    sequence: u32,
     /// The address it was sent to.
     local: IpAddr,
+    /// The address it says it came from.
+    peer: IpAddr,
     /// DSCP and ECN of the outer header.
     traffic_class: u8,
 }
@@ -66,6 +71,12 @@ impl BorrowMut<PacketBuf> for Slot {
     }
 }
 
+impl Slot {
+    fn event(&self, fate: Fate) -> AuditEvent {
+        AuditEvent { peer: Some(self.peer), spi: Some(self.spi), sequence: Some(self.sequence), ..of(fate) }
+    }
+}
+
 impl InboundWorker {
     /// A worker with buffers of its own. IKE messages go to `ike`.
     pub fn new(path: Arc<DataPath>, ike: mpsc::Sender<Datagram>) -> Self {
@@ -73,7 +84,9 @@ impl InboundWorker {
             packet: PacketBuf::for_receiving(MAX_PACKET),
             spi: Spi(0),
             position: 0,
+            sequence: 0,
             local: Ipv4Addr::UNSPECIFIED.into(),
+            peer: Ipv4Addr::UNSPECIFIED.into(),
             traffic_class: 0,
         };
         let slots = (0..BATCH).map(slot).collect();
@@ -118,7 +131,7 @@ impl Batch {
                 Class::Malformed => Fate::Malformed,
             },
         };
-        self.path.counters.inbound(fate, 1);
+        end(&self.path, fate, AuditEvent { peer: Some(received.remote.ip()), ..of(fate) });
     }
 
     /// Gives an IKE message to the driver.
@@ -144,10 +157,16 @@ impl Batch {
         match Spi::of_packet(bytes).filter(|_| kept) {
             Some(spi) => {
                 (slot.spi, slot.position) = (spi, position);
-                (slot.local, slot.traffic_class) = (received.local.ip(), received.traffic_class);
+                slot.sequence =
+                    bytes.get(4..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_be_bytes);
+                (slot.local, slot.peer) = (received.local.ip(), received.remote.ip());
+                slot.traffic_class = received.traffic_class;
                 self.filled += 1;
             }
-            None => self.path.counters.inbound(Fate::Malformed, 1),
+            None => {
+                let event = AuditEvent { peer: Some(received.remote.ip()), ..of(Fate::Malformed) };
+                end(&self.path, Fate::Malformed, event);
+            }
         }
     }
 
@@ -162,7 +181,7 @@ impl Batch {
             let sa = run.first().and_then(|slot| tables.inbound(slot.spi));
             match sa {
                 Some(sa) => open_and_deliver(path, sa, run),
-                None => path.counters.inbound(Fate::UnknownSpi, run.len() as u64),
+                None => run.iter().for_each(|slot| end(path, Fate::UnknownSpi, slot.event(Fate::UnknownSpi))),
             }
         }
     }
@@ -170,22 +189,45 @@ impl Batch {
 
 fn open_and_deliver(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
     let (mut packets, mut octets) = (0, 0);
+    let (pair, policy) = (Some(sa.id()), Some(sa.pair().policy()));
     sa.esp().open_batch(run, |_, slot, opened| {
         let next = opened.map_err(InboundDrop::from);
         match next.and_then(|next| admit(sa, slot, next)) {
             Ok(()) => {
                 packets += 1;
                 octets += slot.packet.len() as u64;
-                let delivered = path.tun.write(slot.packet.data()).is_ok();
-                path.counters.inbound(if delivered { Fate::Delivered } else { Fate::Undelivered }, 1);
+                match path.tun.write(slot.packet.data()) {
+                    Ok(()) => path.counters.inbound(Fate::Delivered, 1),
+                    Err(_) => {
+                        let fate = Fate::Undelivered;
+                        end(path, fate, AuditEvent { pair, policy, ..slot.event(fate) });
+                    }
+                }
             }
             Err(reason) => {
                 sa.count_drop(reason, 1);
-                path.counters.inbound(reason.into(), 1);
+                // Of the others there is no packet to read.
+                let readable = reason == InboundDrop::Selector;
+                let flow = readable.then(|| Flow::parse(slot.packet.data(), Direction::Inbound).ok()).flatten();
+                let event = AuditEvent { pair, policy, flow, ..slot.event(reason.into()) };
+                end(path, reason.into(), event);
             }
         }
     });
     path.tell(sa.pair(), sa.count(Instant::now(), packets, octets));
+}
+
+/// A packet found its end.
+#[inline]
+fn end(path: &DataPath, fate: Fate, event: AuditEvent) {
+    path.counters.inbound(fate, 1);
+    if fate.is_discard() {
+        path.audit.report(Instant::now(), event);
+    }
+}
+
+fn of(fate: Fate) -> AuditEvent {
+    AuditEvent::new(Reason::Inbound(fate))
 }
 
 /// What stands between an opened packet and the inner network: it is an IP packet that the SA may carry, with the
@@ -202,7 +244,13 @@ fn admit(sa: &InboundSa, slot: &mut Slot, next: NextHeader) -> Result<(), Inboun
         Mode::Transport => rebuild(sa, slot, next)?,
     }
     let flow = Flow::parse(slot.packet.data(), Direction::Inbound).map_err(|_| InboundDrop::Payload)?;
-    if sa.selector().contains(&flow) { Ok(()) } else { Err(InboundDrop::Selector) }
+    let admitted =
+        sa.selector().contains(&flow) || sa.selector().admits_icmp_error(slot.packet.data(), Direction::Inbound);
+    if !admitted {
+        return Err(InboundDrop::Selector);
+    }
+    sa.pair().headers().mss.apply(slot.packet.data_mut(), sa.pair().inner_mtu());
+    Ok(())
 }
 
 /// Transport mode: puts the IP header back (RFC 4303 §3.1.1). The addresses are those that the SA is between, whatever

@@ -15,12 +15,15 @@
 //! TTL: the kernel forwards a packet into the TUN device, and forwards what comes out of it, and takes a hop off each
 //! time. That is the decrement of RFC 4301 §5.1.2; the workers do not repeat it.
 
+pub mod audit;
 mod counters;
 mod hold;
 mod inbound;
 mod outbound;
+mod rate;
 mod shunt;
 mod signals;
+mod tally;
 
 use std::io;
 use std::panic;
@@ -33,18 +36,24 @@ use cygnet_sad::{Pair, PairId, Sad, Usage};
 use cygnet_spd::Policies;
 use tokio::sync::mpsc;
 
-pub use self::counters::{Counters, Inbound, Outbound};
+pub use self::audit::{Audit, AuditEvent};
+pub use self::counters::{Clear, Counters, Inbound, Outbound};
 pub use self::hold::{Hold, PER_PEER};
 pub use self::inbound::InboundWorker;
-pub use self::outbound::{OutboundWorker, Releaser};
-pub use self::shunt::{Key, Shunts};
+pub use self::outbound::{Fragments, OutboundWorker, Releaser};
+pub use self::shunt::{Key, Shunt, Shunts};
 pub use self::signals::{Signal, Signals};
+pub use self::tally::{Cleared, Tallies};
 
+use self::rate::Rate;
 use crate::net::Net;
 use crate::tun::Tun;
 
 /// Packets worked on together.
 pub const BATCH: usize = 64;
+/// Senders told each second that their packets are too big (RFC 4443 §2.4 f). Each flow needs it once in a while; a
+/// sender that does not listen must not make us answer each of its packets.
+const TOO_BIG_PER_SECOND: u32 = 100;
 
 /// What the workers of both directions and the driver share.
 pub struct DataPath {
@@ -62,8 +71,16 @@ pub struct DataPath {
     pub signals: Signals,
     /// How SAs stand that are wanted and not there.
     pub shunts: Shunts,
+    /// What left in the clear for want of an SA.
+    pub cleared: Tallies,
     /// Packets that wait for their SA.
     pub hold: Hold,
+    /// Fragments that wait for the others of their packet.
+    pub fragments: Fragments,
+    /// Discards, told to whoever keeps the books.
+    pub audit: Audit,
+    /// How often senders are told that their packets are too big.
+    too_big: Rate,
     /// Largest packet from the TUN device, octets.
     pub mtu: usize,
 }
@@ -79,7 +96,11 @@ impl DataPath {
             counters: Counters::new(),
             signals: Signals::new(),
             shunts: Shunts::default(),
+            cleared: Tallies::new(),
             hold: Hold::default(),
+            fragments: Fragments::new(),
+            audit: Audit::new(),
+            too_big: Rate::new(TOO_BIG_PER_SECOND, TOO_BIG_PER_SECOND),
             mtu,
         })
     }

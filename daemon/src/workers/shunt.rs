@@ -53,6 +53,17 @@ struct Entry {
     until: Option<Instant>,
 }
 
+/// An SA that is wanted and not there, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shunt {
+    /// Of what.
+    pub key: Key,
+    /// How it stands: never [`SaState::Up`].
+    pub state: SaState,
+    /// When the next attempt is due, if the last one failed.
+    pub until: Option<Instant>,
+}
+
 /// The states of all SAs that are wanted and not there.
 #[derive(Debug, Default)]
 pub struct Shunts {
@@ -107,6 +118,11 @@ impl Shunts {
         }
     }
 
+    /// Forgets everything: what failed under one configuration may succeed under another.
+    pub fn clear(&self) {
+        self.entries.store(Arc::default());
+    }
+
     /// Forgets what nobody asks for any more.
     pub fn sweep(&self, now: Instant) {
         let old = |entry: &Entry| {
@@ -115,6 +131,16 @@ impl Shunts {
         if self.entries.load().values().any(old) {
             self.change(|entries| entries.retain(|_, entry| !old(entry)));
         }
+    }
+
+    /// Every SA that is wanted and not there, in no order.
+    pub fn entries(&self, now: Instant) -> Vec<Shunt> {
+        let read = |(key, entry): (&Key, &Entry)| {
+            let until = entry.until.filter(|until| now < *until);
+            let state = if until.is_some() { SaState::Failed } else { SaState::Negotiating };
+            Shunt { key: *key, state, until }
+        };
+        self.entries.load().iter().map(read).collect()
     }
 
     /// Changes a copy: readers hold no lock, and changes are as rare as negotiations.
@@ -171,6 +197,13 @@ mod tests {
             shunts.asked(key, now);
         }
         shunts.failed(PolicyId(1), IpAddr::from([0, 0, 0, 0]), WAIT, now);
+        let mut entries = shunts.entries(now);
+        entries.sort_by_key(|entry| (entry.key.policy, entry.key.remote));
+        assert_eq!(
+            entries.first(),
+            Some(&Shunt { key: key(1, None), state: SaState::Failed, until: Some(now + WAIT.0) })
+        );
+        assert_eq!(entries.last(), Some(&Shunt { key: key(2, None), state: SaState::Negotiating, until: None }));
         let states = [key(1, None), key(1, Some(7)), key(2, None)].map(|key| shunts.state(&key, now).0);
         assert_eq!(states, [SaState::Failed, SaState::Failed, SaState::Negotiating]);
     }

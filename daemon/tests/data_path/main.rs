@@ -2,6 +2,10 @@
 //! in one counter, and nothing is allocated on the way.
 
 mod basics;
+mod fragments;
+mod hostile;
 mod levels;
+mod mtu;
+mod replace;
 mod support;
 mod transport;

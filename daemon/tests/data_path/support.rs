@@ -3,15 +3,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cygnet::net::{MemoryNet, Net, Wire};
+use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet::workers::{DataPath, Datagram, Inbound, InboundWorker, Outbound, OutboundWorker, Releaser, Signal};
 use cygnet_esp::tunnel::Rules;
 use cygnet_esp::{Encr, Spi};
-use cygnet_sad::{Activation, Lifetime, NewPair, Origin, PairId, Path};
+use cygnet_sad::{Activation, Lifetime, NewPair, Origin, Pair, PairId, Path};
 use cygnet_spd::{Action, Mode, Policies, Policy, PolicyId, Selector, Terms, TrafficSelector, WhileNegotiating};
 use tokio::sync::mpsc;
 
@@ -126,13 +126,18 @@ pub(crate) fn install(host: &Host, encr: &'static Encr, side: u8, other: u8, lif
 
 /// The pair of `side` towards `other`, in tunnel mode.
 pub(crate) fn new_pair(encr: &'static Encr, side: u8, other: u8) -> NewPair {
+    successor(encr, side, other, 0)
+}
+
+/// The `n`th pair of its kind.
+pub(crate) fn successor(encr: &'static Encr, side: u8, other: u8, n: u32) -> NewPair {
     let key = |from: u8| vec![from; encr.encryption_len()];
     let integrity = |from: u8| vec![from; encr.integ_key_len];
-    let spi = |to: u8| Spi(1000 + u32::from(to));
+    let spi = |to: u8| Spi(1000 + 10 * n + u32::from(to));
     let inbound = cygnet_esp::Inbound::new(spi(side), encr, &key(other), &integrity(other), true, 1024);
     let outbound = cygnet_esp::Outbound::new(spi(other), encr, &key(side), &integrity(side), true);
     NewPair {
-        id: PairId(1),
+        id: PairId(u64::from(n) + 1),
         policy: POLICY,
         selector: Selector { local: nets(side), remote: nets(other) },
         mode: Mode::Tunnel,
@@ -143,7 +148,7 @@ pub(crate) fn new_pair(encr: &'static Encr, side: u8, other: u8) -> NewPair {
         outbound: outbound.expect("key lengths"),
         path: Path { local: nat_t(side), remote: nat_t(other), udp_encapsulation: true },
         lifetime: Lifetime::default(),
-        replaces: None,
+        replaces: (n > 0).then(|| PairId(n.into())),
         activation: Activation::Now,
     }
 }
@@ -223,5 +228,66 @@ impl Host {
         for direction in ["outbound.", "inbound."] {
             assert_eq!(total(direction, true), total(direction, false), "{all:?}");
         }
+    }
+}
+
+/// What was sent, as the network was told.
+pub(crate) struct Recorder {
+    sent: Mutex<Vec<(u8, bool, usize)>>,
+    path_mtus: PathMtus,
+}
+
+impl Net for Recorder {
+    fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> std::io::Result<bool> {
+        Ok(false)
+    }
+    fn send(&self, outgoing: &Outgoing<'_>) -> std::io::Result<()> {
+        let packets = outgoing.contents.len().div_ceil(outgoing.segment);
+        self.sent.lock().expect("no panic").push((outgoing.traffic_class, outgoing.df, packets));
+        Ok(())
+    }
+    fn path_mtus(&self) -> &PathMtus {
+        &self.path_mtus
+    }
+    fn max_segments(&self, _: Channel) -> usize {
+        64
+    }
+    fn stop(&self) {}
+}
+
+/// A gateway whose outer headers are looked at. Everything goes through one SA.
+pub(crate) struct Recorded {
+    pub(crate) path: Arc<DataPath>,
+    pub(crate) tun: Arc<MemoryTun>,
+    pub(crate) pair: Arc<Pair>,
+    net: Arc<Recorder>,
+    worker: OutboundWorker,
+}
+
+impl Recorded {
+    pub(crate) fn new(headers: Rules) -> Self {
+        let net = Arc::new(Recorder { sent: Mutex::default(), path_mtus: PathMtus::new(None) });
+        let tun = Arc::new(MemoryTun::new("memory"));
+        let all = || ["0.0.0.0/0", "::/0"].map(|all| all.parse().expect("a selector")).to_vec();
+        let selector = Selector { local: all(), remote: all() };
+        let policies = Policies::new(vec![policy(selector.clone(), Action::Protect(POLICY), Terms::default())]);
+        let path = DataPath::new(Arc::clone(&net) as Arc<dyn Net>, Arc::clone(&tun) as Arc<dyn Tun>, policies, MTU);
+        let new = NewPair { headers, selector, ..new_pair(&cygnet_esp::ENCR[0], 1, 2) };
+        let pair = path.sad.install(Instant::now(), new).expect("an empty SAD");
+        Self { worker: OutboundWorker::new(Arc::clone(&path)), path, tun, pair, net }
+    }
+
+    /// What left for `packets`: traffic class, DF and how many packets, together.
+    pub(crate) fn sends(&mut self, packets: &[Vec<u8>]) -> Vec<(u8, bool, usize)> {
+        for packet in packets {
+            assert!(self.tun.inject(packet));
+        }
+        assert_eq!(self.worker.batch().expect("memory"), packets.len());
+        std::mem::take(&mut *self.net.sent.lock().expect("no panic"))
+    }
+
+    /// What its inner network received.
+    pub(crate) fn received(&self) -> Option<Vec<u8>> {
+        self.tun.take(Duration::ZERO, <[u8]>::to_vec)
     }
 }

@@ -1,24 +1,22 @@
 //! Transport mode: the packet that arrives is the one that was sent, its header rebuilt.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use cygnet::net::{Buffers, Channel, Net, Outgoing, PathMtus, Received, Wire};
-use cygnet::tun::{MemoryTun, Tun};
-use cygnet::workers::{DataPath, Inbound, Outbound, OutboundWorker};
+use cygnet::net::Wire;
+use cygnet::workers::{Inbound, Outbound};
 use cygnet_esp::ENCR;
 use cygnet_esp::tunnel::{DfRule, DscpRule, EcnMode, Rules};
 use cygnet_sad::{NewPair, OriginalAddresses, Path};
-use cygnet_spd::{Action, AddrRange, Mode, Policies, Selector, Terms, TrafficSelector};
+use cygnet_spd::{Action, AddrRange, Mode, Selector, Terms, TrafficSelector};
 
-use crate::support::{A, B, Host, MTU, POLICY, host_with, new_pair, packet, policy};
+use crate::support::{A, B, Host, POLICY, Recorded, host_with, new_pair, packet, policy};
 
-fn v4(side: u8) -> IpAddr {
+pub(crate) fn v4(side: u8) -> IpAddr {
     [192, 0, 2, side].into()
 }
 
-fn v6(side: u8) -> IpAddr {
+pub(crate) fn v6(side: u8) -> IpAddr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, side.into()).into()
 }
 
@@ -42,7 +40,7 @@ fn between(local: (u8, IpAddr), remote: (u8, IpAddr), udp: bool) -> NewPair {
 }
 
 /// Two hosts that protect everything between them.
-fn hosts(address: fn(u8) -> IpAddr, udp: bool) -> (Host, Host) {
+pub(crate) fn hosts(address: fn(u8) -> IpAddr, udp: bool) -> (Host, Host) {
     let wire = Wire::new();
     let one = |n: u8, other: u8| {
         let terms = Terms { mode: Mode::Transport, ..Terms::default() };
@@ -67,7 +65,7 @@ fn folded(mut sum: u32) -> u16 {
 }
 
 /// A UDP packet with right checksums.
-fn udp(from: IpAddr, to: IpAddr, len: usize, traffic_class: u8) -> Vec<u8> {
+pub(crate) fn udp(from: IpAddr, to: IpAddr, len: usize, traffic_class: u8) -> Vec<u8> {
     let header = match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let mut header = vec![0x45, traffic_class, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0];
@@ -101,7 +99,7 @@ fn pseudo(header: &[u8], len: usize) -> u32 {
 }
 
 /// Whether header and payload have right checksums.
-fn is_sound(packet: &[u8]) -> bool {
+pub(crate) fn is_sound(packet: &[u8]) -> bool {
     let header_len = if packet[0] >> 4 == 4 { 20 } else { 40 };
     let (header, payload) = packet.split_at(header_len);
     (header_len == 40 || folded(sum(header)) == 0xffff)
@@ -166,31 +164,7 @@ fn what_transport_mode_cannot_carry_is_dropped_and_counted() {
     let mut options = udp(v4(1), v4(2), 40, 0);
     options[0] = 0x46;
     a.sends(&[options]);
-    assert_eq!(a.sent(Outbound::Unreadable), 1);
-}
-
-/// What was sent, as the network was told.
-struct Recorder {
-    sent: Mutex<Vec<(u8, bool, usize)>>,
-    path_mtus: PathMtus,
-}
-
-impl Net for Recorder {
-    fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> std::io::Result<bool> {
-        Ok(false)
-    }
-    fn send(&self, outgoing: &Outgoing<'_>) -> std::io::Result<()> {
-        let packets = outgoing.contents.len().div_ceil(outgoing.segment);
-        self.sent.lock().expect("no panic").push((outgoing.traffic_class, outgoing.df, packets));
-        Ok(())
-    }
-    fn path_mtus(&self) -> &PathMtus {
-        &self.path_mtus
-    }
-    fn max_segments(&self, _: Channel) -> usize {
-        64
-    }
-    fn stop(&self) {}
+    assert_eq!(a.sent(Outbound::Options), 1);
 }
 
 #[test]
@@ -209,17 +183,7 @@ fn outer_headers_follow_the_rules_and_packets_alike_leave_together() {
         (fixed, vec![(0x20, true, 5)]),
         (clear, vec![(2, false, 5)]),
     ] {
-        let net = Arc::new(Recorder { sent: Mutex::default(), path_mtus: PathMtus::new(None) });
-        let tun = Arc::new(MemoryTun::new("memory"));
-        let all = || vec!["0.0.0.0/0".parse().expect("a selector")];
-        let entry = policy(Selector { local: all(), remote: all() }, Action::Protect(POLICY), Terms::default());
-        let policies = Policies::new(vec![entry]);
-        let path = DataPath::new(Arc::clone(&net) as Arc<dyn Net>, Arc::clone(&tun) as Arc<dyn Tun>, policies, MTU);
-        path.sad.install(Instant::now(), NewPair { headers, ..new_pair(&ENCR[0], 1, 2) }).expect("an empty SAD");
-        for packet in &packets {
-            assert!(tun.inject(packet));
-        }
-        OutboundWorker::new(path).batch().expect("memory");
-        assert_eq!(*net.sent.lock().expect("no panic"), expected, "{headers:?}");
+        let mut host = Recorded::new(headers);
+        assert_eq!(host.sends(&packets), expected, "{headers:?}");
     }
 }

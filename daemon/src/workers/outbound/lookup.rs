@@ -1,9 +1,10 @@
 //! Policy, then SA (RFC 4301 §5.1); without an SA, what the policy's terms say.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cygnet_sad::{OutboundSa, Tables};
-use cygnet_spd::{Action, Flow, Outcome, Policies, PolicyId, Terms};
+use cygnet_spd::{Action, Direction, Flow, Outcome, Policies, PolicyId, SaState, Terms};
 
 use super::Fate;
 use crate::workers::shunt::{self, Key};
@@ -19,9 +20,13 @@ pub(super) struct View<'t> {
 /// What becomes of a packet.
 pub(super) enum Verdict<'t> {
     /// It goes through this SA.
-    Protect(&'t OutboundSa),
-    /// It goes as it is.
-    Clear(Fate),
+    Protect(&'t Arc<OutboundSa>),
+    /// It is an ICMP error, and goes through the SA of the packet it is about.
+    ProtectError(&'t Arc<OutboundSa>),
+    /// It goes as it is, because its policy says so.
+    Bypass,
+    /// It goes as it is, because the SA of this policy is not there.
+    Clear(PolicyId),
     /// It waits.
     Hold {
         key: Key,
@@ -35,17 +40,44 @@ pub(super) enum Verdict<'t> {
 impl<'t> View<'t> {
     /// What becomes of a packet. Asks for the SA that it lacks, unless it is to be held: then the caller does, after.
     #[inline]
-    pub(super) fn judge(&self, flow: &Flow) -> Verdict<'t> {
-        let Some(policy) = self.policies.find(flow) else { return Verdict::Drop(Fate::Discarded) };
-        let id = match policy.action {
-            Action::Protect(id) => id,
-            Action::Discard => return Verdict::Drop(Fate::Discarded),
-            Action::Bypass => return Verdict::Clear(Fate::Bypassed),
+    pub(super) fn judge(&self, packet: &[u8], flow: &Flow) -> Verdict<'t> {
+        let policy = self.policies.find(flow);
+        let id = match policy.map(|policy| policy.action) {
+            Some(Action::Protect(id)) => id,
+            Some(Action::Bypass) => return Verdict::Bypass,
+            Some(Action::Discard) | None => {
+                return self.for_error(packet).unwrap_or(Verdict::Drop(Fate::Discarded));
+            }
         };
         match self.tables.outbound(id, flow) {
             Some(sa) => Verdict::Protect(sa),
-            None => self.without_sa(id, &policy.terms, flow),
+            None => match self.for_error(packet) {
+                Some(verdict) => verdict,
+                None => self.without_sa(id, &policy.map(|policy| policy.terms).unwrap_or_default(), flow),
+            },
         }
+    }
+
+    /// An ICMP error that has no SA for its own sake goes through that of the packet it is about, if there is one
+    /// (RFC 4301 §6.2): none is negotiated for it.
+    #[cold]
+    fn for_error(&self, packet: &[u8]) -> Option<Verdict<'t>> {
+        let about = Flow::of_icmp_error(packet, Direction::Outbound)?;
+        match self.policies.find(&about)?.action {
+            Action::Protect(id) => self.tables.outbound(id, &about).map(Verdict::ProtectError),
+            Action::Discard | Action::Bypass => None,
+        }
+    }
+
+    /// Whether a fragment can't be judged without the others of its packet: because of a policy, or because the peer
+    /// narrowed the SA to ports (RFC 4301 §7).
+    #[cold]
+    pub(super) fn needs_whole(&self, fragment: &Flow) -> bool {
+        self.policies.needs_whole(fragment)
+            || match self.policies.outbound(fragment) {
+                Action::Protect(id) => self.tables.outbound(id, fragment).is_none(),
+                Action::Discard | Action::Bypass => false,
+            }
     }
 
     #[cold]
@@ -53,11 +85,11 @@ impl<'t> View<'t> {
         let key = Key::new(policy, terms, flow.remote);
         let (state, ask) = self.path.shunts.state(&key, Instant::now());
         let each = shunt::each_flow(&terms.pfp);
-        let failed = state == cygnet_spd::SaState::Failed;
+        let failed = state == SaState::Failed;
         let acquire = (ask || each && !failed).then_some(each);
         let verdict = match terms.outbound(state) {
             Outcome::Hold => return Verdict::Hold { key, acquire },
-            Outcome::Clear => Verdict::Clear(Fate::Clear),
+            Outcome::Clear => Verdict::Clear(policy),
             Outcome::Drop | Outcome::Protect => Verdict::Drop(if failed { Fate::Failed } else { Fate::NoSa }),
         };
         if let Some(each) = acquire {

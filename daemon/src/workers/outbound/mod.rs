@@ -2,11 +2,17 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `cache.rs` | what was decided for the flows seen last |
 //! | `lookup.rs` | policy, then SA; without one, what the policy's terms say |
+//! | `decide.rs` | one packet: the decision, carried out as far as its SA |
+//! | `fragments.rs` | fragments put together, packets cut |
 //! | `seal.rs` | what the outer header takes from the inner one; sealing the packets of one SA |
 //! | `train.rs` | sealed packets of one size that leave together |
 //! | `release.rs` | packets that waited for their SA, looked at again |
 
+mod cache;
+mod decide;
+mod fragments;
 mod lookup;
 mod release;
 mod seal;
@@ -14,20 +20,23 @@ mod train;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use cygnet_esp::tunnel::Inner;
 use cygnet_esp::{NextHeader, PacketBuf};
-use cygnet_sad::OutboundSa;
-use cygnet_spd::{Direction, Flow};
 
+pub use self::fragments::Fragments;
 pub use self::release::Releaser;
 
-use self::lookup::{Verdict, View};
+use self::cache::{Cache, SaIndex};
+use self::fragments::MAX_PACKET;
+use self::lookup::View;
 use self::train::Train;
 use super::counters::Outbound as Fate;
-use super::{BATCH, DataPath, Signal};
-use crate::net::{Channel, Outgoing};
+use super::{BATCH, DataPath};
+use crate::tun::Wait;
+
+/// How long no packet comes before the cache, which keeps keys of SAs, is emptied.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A worker from TUN to the outer network.
 #[derive(Debug)]
@@ -36,6 +45,15 @@ pub struct OutboundWorker {
     /// The free list: those before `filled` hold the current batch.
     slots: Vec<Slot>,
     filled: usize,
+    cache: Cache,
+    bench: Bench,
+}
+
+/// What one packet at a time is worked on with.
+#[derive(Debug)]
+struct Bench {
+    /// A packet that was put together of fragments.
+    whole: Slot,
     train: Train,
 }
 
@@ -47,6 +65,8 @@ struct Slot {
     position: usize,
     /// The pair to use; packets without one are sorted out first.
     pair: Option<u64>,
+    /// Its SA.
+    sa: Option<SaIndex>,
     /// What ESP wraps.
     next: NextHeader,
     /// DSCP and ECN of the outer header.
@@ -55,11 +75,23 @@ struct Slot {
     df: bool,
     /// Length of the inner packet.
     octets: usize,
+    /// It was put together of fragments, so that the outer packet may be fragmented in turn.
+    reassembled: bool,
 }
 
 impl Slot {
     fn new(packet: PacketBuf, position: usize) -> Self {
-        Self { packet, position, pair: None, next: NextHeader::NONE, traffic_class: 0, df: false, octets: 0 }
+        Self {
+            packet,
+            position,
+            pair: None,
+            sa: None,
+            next: NextHeader::NONE,
+            traffic_class: 0,
+            df: false,
+            octets: 0,
+            reassembled: false,
+        }
     }
 }
 
@@ -67,7 +99,9 @@ impl OutboundWorker {
     /// A worker with buffers of its own.
     pub fn new(path: Arc<DataPath>) -> Self {
         let slots = (0..BATCH).map(|position| Slot::new(PacketBuf::for_mtu(path.mtu), position)).collect();
-        Self { path, slots, filled: 0, train: Train::new() }
+        let whole = Slot { reassembled: true, ..Slot::new(PacketBuf::for_mtu(MAX_PACKET), 0) };
+        let bench = Bench { whole, train: Train::new() };
+        Self { path, slots, filled: 0, cache: Cache::new(), bench }
     }
 
     /// Works until the device is stopped.
@@ -75,10 +109,15 @@ impl OutboundWorker {
     /// # Errors
     /// When the device is gone.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.path.tun.wait()? {
-            while self.batch()? == BATCH {}
+        loop {
+            // Without a limit only when nothing is remembered.
+            let patience = (!self.cache.is_empty()).then_some(IDLE);
+            match self.path.tun.wait(patience)? {
+                Wait::Ready => while self.batch()? == BATCH {},
+                Wait::Idle => self.cache.clear(),
+                Wait::Stopped => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// Reads, seals and sends what is there, at most [`BATCH`] packets. Returns how many there were.
@@ -111,65 +150,26 @@ impl OutboundWorker {
 
     /// Finds each packet's SA, then works SA by SA.
     fn protect(&mut self) {
-        let path = &*self.path;
-        let policies = path.policies.load();
+        let Self { path, slots, filled, cache, bench } = self;
+        let path = &**path;
+        // In this order: what is cached is no older than what the tables show.
+        let generation = path.sad.generation();
         let tables = path.sad.snapshot();
+        let policies = path.policies.load();
         path.hold.give_way();
+        cache.begin(generation, &policies);
         let view = View { path, policies: &policies, tables: &tables };
-        let batch = self.slots.get_mut(..self.filled).unwrap_or_default();
-        let mut sas: [Option<&OutboundSa>; BATCH] = [None; BATCH];
-        for (slot, sa) in batch.iter_mut().zip(&mut sas) {
-            *sa = sort_out(&view, slot);
-            slot.pair = sa.map(|sa| sa.id().0);
+        let batch = slots.get_mut(..*filled).unwrap_or_default();
+        for slot in batch.iter_mut() {
+            slot.sa = decide::sort_out(&view, cache, bench, slot);
+            slot.pair = slot.sa.and_then(|sa| cache.sa(sa)).map(|sa| sa.id().0);
         }
         batch.sort_unstable_by_key(|slot| (slot.pair, slot.position));
         for run in batch.chunk_by_mut(|a, b| a.pair == b.pair) {
-            let sa = run.first().and_then(|slot| *sas.get(slot.position)?);
+            let sa = run.first().and_then(|slot| cache.sa(slot.sa?));
             if let Some(sa) = sa {
-                seal::seal_and_send(path, &mut self.train, sa, run);
+                seal::seal_and_send(path, &mut bench.train, sa, run);
             }
         }
     }
-}
-
-/// The SA of a packet, which is ready to be sealed; one without has found its end.
-fn sort_out<'t>(view: &View<'t>, slot: &mut Slot) -> Option<&'t OutboundSa> {
-    let path = view.path;
-    let Ok(flow) = Flow::parse(slot.packet.data(), Direction::Outbound) else {
-        path.counters.outbound(Fate::Unreadable, 1);
-        return None;
-    };
-    let fate = match view.judge(&flow) {
-        Verdict::Protect(sa) => match seal::prepare(sa, slot) {
-            Ok(()) => return Some(sa),
-            Err(fate) => fate,
-        },
-        Verdict::Clear(fate) => send_clear(path, slot.packet.data(), &flow).map_or(Fate::Unsent, |()| fate),
-        Verdict::Drop(fate) => fate,
-        Verdict::Hold { key, acquire } => {
-            let held = path.hold.push(key, Instant::now(), slot.packet.data());
-            // Asked for after it was put there. And if the SA came in between, the driver has let go of everything
-            // before this packet: it hears of this one, too.
-            if acquire.is_some() || view.is_outdated() {
-                path.signals.raise(Signal::Acquire { policy: key.policy, flow, each: acquire == Some(true) });
-            }
-            if held { Fate::Held } else { Fate::HoldFull }
-        }
-    };
-    path.counters.outbound(fate, 1);
-    None
-}
-
-/// Sends a packet as it is, without what follows its own length.
-fn send_clear(path: &DataPath, packet: &[u8], flow: &Flow) -> io::Result<()> {
-    let packet = Inner::parse(packet).and_then(|inner| packet.get(..inner.len)).unwrap_or(packet);
-    path.net.send(&Outgoing {
-        contents: packet,
-        segment: packet.len(),
-        channel: Channel::Clear,
-        local: (flow.local, 0).into(),
-        remote: (flow.remote, 0).into(),
-        traffic_class: 0,
-        df: false,
-    })
 }

@@ -6,14 +6,12 @@ use std::time::Instant;
 use cygnet_esp::PacketBuf;
 use cygnet_spd::{Direction, Flow};
 
+use super::decide::{end, send_clear};
 use super::lookup::{Verdict, View};
 use super::train::Train;
-use super::{Fate, Slot, seal, send_clear};
+use super::{Fate, MAX_PACKET, Slot, seal};
 use crate::workers::hold::{AGE, Again, Held};
 use crate::workers::{DataPath, Signal};
-
-/// Largest IP packet.
-const MAX_PACKET: usize = 65_535;
 
 /// Lets go of packets that wait. It has buffers of its own, so one of them is enough.
 #[derive(Debug)]
@@ -37,44 +35,51 @@ impl Releaser {
             return change();
         }
         path.hold.reconsider(change, |held| match again(path, slot, train, held, now) {
-            None => Again::Wait,
-            Some(fate) => {
+            false => Again::Wait,
+            true => {
                 path.counters.let_go(1);
-                if let Some(fate) = fate {
-                    path.counters.outbound(fate, 1);
-                }
                 Again::Gone
             }
         })
     }
 }
 
-/// The end of a packet, `Some(None)` if it was sealed and counted so; `None` if it waits on.
-fn again(path: &DataPath, slot: &mut Slot, train: &mut Train, held: &Held, now: Instant) -> Option<Option<Fate>> {
+/// Whether a packet found its end.
+fn again(path: &DataPath, slot: &mut Slot, train: &mut Train, held: &Held, now: Instant) -> bool {
+    let packet = &held.packet;
     slot.packet.clear();
-    let Ok(flow) = Flow::parse(&held.packet, Direction::Outbound) else { return Some(Some(Fate::Unreadable)) };
-    if slot.packet.extend(&held.packet).is_err() {
-        return Some(Some(Fate::TooBig));
-    }
+    slot.reassembled = packet.len() > path.mtu;
+    let fits = slot.packet.extend(packet).is_ok();
+    let Some(flow) = Flow::parse(packet, Direction::Outbound).ok().filter(|_| fits) else {
+        end(path, Fate::Unreadable, None);
+        return true;
+    };
     // Taken anew for each: the packets before it may have used an SA up.
     let (policies, tables) = (path.policies.load(), path.sad.snapshot());
-    let fate = match (View { path, policies: &policies, tables: &tables }).judge(&flow) {
-        Verdict::Protect(sa) => match seal::prepare(sa, slot) {
-            Ok(()) => {
+    let fate = match (View { path, policies: &policies, tables: &tables }).judge(packet, &flow) {
+        Verdict::Protect(sa) | Verdict::ProtectError(sa) => {
+            if seal::ready(path, sa, slot) {
                 seal::seal_and_send(path, train, sa, std::slice::from_mut(slot));
-                return Some(None);
             }
-            Err(fate) => fate,
-        },
-        Verdict::Clear(fate) => send_clear(path, &held.packet, &flow).map_or(Fate::Unsent, |()| fate),
+            return true;
+        }
+        Verdict::Bypass => {
+            send_clear(path, packet, &flow, slot.reassembled, None);
+            return true;
+        }
+        Verdict::Clear(policy) => {
+            send_clear(path, packet, &flow, slot.reassembled, Some(policy));
+            return true;
+        }
         Verdict::Drop(fate) => fate,
         Verdict::Hold { .. } if now.saturating_duration_since(held.since) >= AGE => Fate::HoldExpired,
         Verdict::Hold { key, acquire } => {
             if let Some(each) = acquire {
                 path.signals.raise(Signal::Acquire { policy: key.policy, flow, each });
             }
-            return None;
+            return false;
         }
     };
-    Some(Some(fate))
+    end(path, fate, Some(&flow));
+    true
 }

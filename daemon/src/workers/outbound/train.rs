@@ -92,7 +92,7 @@ impl Train {
             sent.packets += self.packets;
             sent.octets += self.octets;
         } else {
-            drop_packets(path, sa, OutboundDrop::Send, self.packets);
+            drop_packets(path, sa, OutboundDrop::Send, self.packets, None);
         }
         self.contents.clear();
         (self.packets, self.octets, self.closed) = (0, 0, false);
