@@ -3,6 +3,8 @@
 //! ```text
 //! no NAT      192.0.2.1 ours ────────────────────── theirs 192.0.2.2       (2001:db8::1, 2001:db8::2)
 //! nat = ours  198.51.100.1 ours ── .254 router, 192.0.2.254 ── theirs 192.0.2.2
+//! routed      192.0.2.1 ours ── .254 near 203.0.113.1 ── .2 far 198.51.100.254 ── theirs 198.51.100.2
+//!             2001:db8::1       ::ff     2001:db8:3::1   ::2   2001:db8:2::ff      2001:db8:2::2
 //! ```
 //! The inner addresses are 10.1.0.1 and fd00:1::1 of ours, 10.2.0.1 and fd00:2::1 of theirs.
 
@@ -10,6 +12,26 @@ use crate::scenario::{Case, Mode, Nat, Outer, Who};
 
 /// The router's addresses: towards the side behind it, and towards the other.
 pub(crate) const ROUTER: [&str; 2] = ["198.51.100.254", "192.0.2.254"];
+
+/// A router's addresses, IPv4 and IPv6.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    /// On the link of its host.
+    pub(crate) host: [&'static str; 2],
+    /// On the link between the routers.
+    pub(crate) middle: [&'static str; 2],
+    /// The other router's, there.
+    pub(crate) next: [&'static str; 2],
+}
+
+/// The routers near us and near the peer.
+pub(crate) const ROUTED: [Routed; 2] = {
+    let (near, far) = (["203.0.113.1", "2001:db8:3::1"], ["203.0.113.2", "2001:db8:3::2"]);
+    [
+        Routed { host: ["192.0.2.254", "2001:db8::ff"], middle: near, next: far },
+        Routed { host: ["198.51.100.254", "2001:db8:2::ff"], middle: far, next: near },
+    ]
+};
 
 /// The fourth octet, or last group, of a side's addresses.
 fn number(who: Who) -> u8 {
@@ -22,6 +44,8 @@ fn number(who: Who) -> u8 {
 /// A side's address on its outer link.
 pub(crate) fn outer(nat: Nat, who: Who, family: Outer) -> String {
     match family {
+        Outer::V4 if nat == Nat::Routed && who == Who::Theirs => "198.51.100.2".to_owned(),
+        Outer::V6 if nat == Nat::Routed && who == Who::Theirs => "2001:db8:2::2".to_owned(),
         Outer::V4 if nat.inside() == Some(who) => format!("198.51.100.{}", number(who)),
         Outer::V4 => format!("192.0.2.{}", number(who)),
         Outer::V6 => format!("2001:db8::{}", number(who)),

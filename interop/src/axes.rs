@@ -103,7 +103,7 @@ labelled! {
 }
 
 labelled! {
-    /// Who is behind a router that translates addresses.
+    /// Who is behind a router that translates addresses; or what else is between the hosts.
     Nat {
         /// Nobody: the hosts share a link.
         None = "none",
@@ -111,6 +111,8 @@ labelled! {
         Ours = "ours",
         /// strongSwan.
         Theirs = "theirs",
+        /// Nobody: two routers translate nothing, and the MTU of the link between them can change.
+        Routed = "routed",
     }
 }
 
@@ -118,7 +120,7 @@ impl Nat {
     /// The side behind it.
     pub(crate) fn inside(self) -> Option<Who> {
         match self {
-            Self::None => None,
+            Self::None | Self::Routed => None,
             Self::Ours => Some(Who::Ours),
             Self::Theirs => Some(Who::Theirs),
         }

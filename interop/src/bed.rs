@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::failure::{Context, Result};
 use crate::guest::Pool;
 use crate::namespace::{Namespace, PREFIX};
-use crate::network;
+use crate::network::Between;
 use crate::pki::{Pki, PkiStore};
 use crate::scenario::{Case, Version, Who};
 use crate::side::{Program, Side};
@@ -74,8 +74,8 @@ pub(crate) struct Bed<'lab> {
     pub(crate) ours: Side,
     /// strongSwan's host.
     pub(crate) theirs: Side,
-    /// What translates addresses between them, if anything does.
-    _router: Option<Namespace>,
+    /// What is between them.
+    pub(crate) between: Between,
     /// Our network before our daemon started.
     pub(crate) untouched: String,
 }
@@ -87,7 +87,7 @@ impl<'lab> Bed<'lab> {
         fs::create_dir_all(folder).context(folder.display())?;
         let side = |who: Who| Side::new(who, folder.join(who.label()), lab.program(case, number, who)?);
         let (ours, theirs) = (side(Who::Ours)?, side(Who::Theirs)?);
-        let router = network::join(case, number, &ours, &theirs)?;
+        let between = Between::new(case, number, &ours, &theirs)?;
         for side in [&ours, &theirs] {
             side.configure(case, pki.as_deref(), true)?;
         }
@@ -96,7 +96,7 @@ impl<'lab> Bed<'lab> {
         let plaintext = Some(Capture::plaintext(theirs.namespace(), &folder.join("plaintext.pcap"))?);
         let untouched = ours.namespace().footprint()?;
         let case = case.clone();
-        let mut bed = Self { lab, case, pki, packets, plaintext, ours, theirs, _router: router, untouched };
+        let mut bed = Self { lab, case, pki, packets, plaintext, ours, theirs, between, untouched };
         bed.theirs.start(&lab.engine)?;
         bed.ours.start(&lab.engine)?;
         Ok(bed)

@@ -31,19 +31,24 @@ pub(crate) struct Capture {
 impl Capture {
     /// Writes the first `packets` packets to `file`.
     pub(crate) fn first(namespace: &Namespace, file: &Path, packets: usize) -> Result<Self> {
-        Self::start(namespace, file, &["-c", &packets.to_string()])
+        Self::start(namespace, "outer", file, &["-s", "0", "-c", &packets.to_string()])
     }
 
     /// Writes every packet that should not be there to `file`.
     pub(crate) fn plaintext(namespace: &Namespace, file: &Path) -> Result<Self> {
-        Self::start(namespace, file, &[&format!("{PLAINTEXT} or {FRAGMENT}")])
+        Self::start(namespace, "outer", file, &["-s", "0", &format!("{PLAINTEXT} or {FRAGMENT}")])
     }
 
-    fn start(namespace: &Namespace, file: &Path, words: &[&str]) -> Result<Self> {
+    /// Writes the heads of all packets of `link` to `file`.
+    pub(crate) fn sizes(namespace: &Namespace, link: &str, file: &Path) -> Result<Self> {
+        Self::start(namespace, link, file, &["-s", "64"])
+    }
+
+    fn start(namespace: &Namespace, link: &str, file: &Path, words: &[&str]) -> Result<Self> {
         let log = file.with_extension("log");
         let path = file.to_string_lossy();
         // -Z root: tcpdump would otherwise write as a user who may not reach the folder.
-        let base = ["tcpdump", "-i", "outer", "-n", "-U", "-s", "0", "-B", "8192", "-Z", "root", "-w", &path];
+        let base = ["tcpdump", "-i", link, "-n", "-U", "-B", "8192", "-Z", "root", "-w", &path];
         let tcpdump = Process::logged(&mut namespace.command(&[&base[..], words].concat()), &log)?;
         until("tcpdump's start", Duration::from_secs(10), || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains("listening on")).then_some(())
@@ -89,15 +94,35 @@ pub(crate) fn must_be_empty(file: &Path) -> Result<()> {
 /// The UDP payloads of a capture of Ethernet frames with IPv4: destination port and octets.
 pub(crate) fn udp_payloads(file: &Path) -> Result<Vec<(u16, Vec<u8>)>> {
     let bytes = fs::read(file).context(file.display())?;
+    Ok(frames(&bytes)?.into_iter().filter_map(|frame| udp_payload(frame.octets)).collect())
+}
+
+/// When the packets of a capture were seen, in seconds of the host's clock, and how long they were, in octets.
+pub(crate) fn seen(file: &Path) -> Result<Vec<(f64, usize)>> {
+    let bytes = fs::read(file).context(file.display())?;
+    Ok(frames(&bytes)?.into_iter().map(|frame| (frame.time, frame.length)).collect())
+}
+
+struct Frame<'a> {
+    /// Seconds.
+    time: f64,
+    /// Octets on the link; the capture may hold fewer.
+    length: usize,
+    octets: &'a [u8],
+}
+
+/// The frames of a capture file that are in it to their end.
+fn frames(bytes: &[u8]) -> Result<Vec<Frame<'_>>> {
     let mut rest = bytes.get(24..).context("a capture file without header")?;
-    let mut payloads = Vec::new();
+    let mut frames = Vec::new();
     while let Some((header, after)) = rest.split_at_checked(16) {
-        let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
-        let Some((frame, after)) = after.split_at_checked(length) else { break };
-        payloads.extend(udp_payload(frame));
+        let field = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let Some((octets, after)) = after.split_at_checked(field(8) as usize) else { break };
+        let time = f64::from(field(0)) + f64::from(field(4)) / 1e6;
+        frames.push(Frame { time, length: field(12) as usize, octets });
         rest = after;
     }
-    Ok(payloads)
+    Ok(frames)
 }
 
 fn udp_payload(frame: &[u8]) -> Option<(u16, Vec<u8>)> {

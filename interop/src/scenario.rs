@@ -99,6 +99,8 @@ pub(crate) enum Step {
     /// HTTP download and upload, 100 MB each (20 MB with a guest), with equal checksums; in tunnel mode the download
     /// over IPv4, the upload over IPv6.
     Transfer,
+    /// The path's MTU drops to so many octets in the midst of a transfer each way, which goes on without a stall.
+    Narrow(u16),
     /// UDP datagrams of all sizes, most of them fragmented, are echoed by either side.
     Datagrams,
     /// The outer link carried nothing but IKE, ESP and address resolution.
@@ -172,8 +174,10 @@ impl fmt::Display for Case {
         // What is ordinary is not told.
         let other = [(*mode != Mode::Tunnel).then(|| mode.label()), (*esn != Esn::Off).then(|| esn.label())];
         other.iter().flatten().try_for_each(|label| write!(f, "-{label}"))?;
-        if *nat != Nat::None {
-            write!(f, "-nat-{}", nat.label())?;
+        match nat {
+            Nat::None => {}
+            Nat::Ours | Nat::Theirs => write!(f, "-nat-{}", nat.label())?,
+            Nat::Routed => write!(f, "-{}", nat.label())?,
         }
         algorithms.iter().try_for_each(|algorithms| write!(f, "-{}", algorithms.replace('/', "-")))
     }

@@ -4,6 +4,7 @@ mod failures;
 mod kernel;
 mod lifecycle;
 mod mutation;
+mod path;
 mod rekey;
 mod tools;
 mod traffic;
@@ -19,6 +20,7 @@ pub(crate) fn perform(bed: &mut Bed<'_>, step: &Step) -> Result<()> {
         Step::Up => tunnel::up(bed, bed.case.initiator),
         Step::Ping => traffic::ping(bed),
         Step::Transfer => traffic::transfer(bed),
+        Step::Narrow(mtu) => path::narrow(bed, *mtu),
         Step::Datagrams => traffic::datagrams(bed),
         Step::NoPlaintext => traffic::no_plaintext(bed),
         Step::Decrypt => traffic::decrypt(bed),

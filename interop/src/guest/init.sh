@@ -10,6 +10,12 @@ mount -t tmpfs tmpfs /run
 mount -t hostfs -o "$harness" none "$harness"
 mount -t hostfs -o "$modules" none /lib/modules
 modprobe -a xfrm_user esp4 esp6 gcm ccm seqiv echainiv
+# The first SA of a kind takes seconds of looking for modules: longer than a peer waits.
+ip xfrm state add src 127.0.0.2 dst 127.0.0.3 proto esp spi 256 mode tunnel \
+    aead 'rfc4106(gcm(aes))' 0x000102030405060708090a0b0c0d0e0f00010203 128
+ip xfrm state add src ::2 dst ::3 proto esp spi 256 mode transport flag esn replay-window 32 \
+    aead 'rfc4106(gcm(aes))' 0x000102030405060708090a0b0c0d0e0f00010203 128
+ip xfrm state flush
 ip link set lo up
 ip link set vec0 name outer
 ip link set vec1 name manage

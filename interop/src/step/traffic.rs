@@ -84,16 +84,59 @@ fn endpoint(address: &str, port: u16) -> String {
 /// Downloads by our first way and uploads by our last, from a server on the peer's host.
 pub(super) fn transfer(bed: &Bed<'_>) -> Result<()> {
     // A guest's kernel has a tenth of the pace.
-    let size = if bed.case.peer == Version::Kernel { "20000000" } else { "100000000" };
-    let ways = ways(&bed.case, Who::Ours);
-    let (Some(first), Some(last)) = (ways.first(), ways.last()) else { fail!("no way") };
-    for (way, words) in [(first, &["download"][..]), (last, &["upload", size])] {
-        let (at, to) = (endpoint(&way.at, 80), endpoint(&way.to, 80));
-        let mut server = Process::start(&mut tool(bed, Who::Theirs, &["serve", &at, size]))?;
-        process::run(&mut tool(bed, Who::Ours, &[&words[..1], &[&to], &words[1..]].concat()), PATIENCE)?;
-        server.wait(Duration::from_secs(5))?.filter(|status| status.success()).context("the HTTP server failed")?;
+    let size = if bed.case.peer == Version::Kernel { 20_000_000 } else { 100_000_000 };
+    Transfer::both(bed, size).iter().try_for_each(|transfer| transfer.start(bed)?.finish())
+}
+
+/// A transfer to come.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    way: Way,
+    size: String,
+    name: &'static str,
+}
+
+impl Transfer {
+    /// One of `size` octets in each direction: the download by our first way, the upload by our last.
+    pub(super) fn both(bed: &Bed<'_>, size: usize) -> Vec<Self> {
+        let ways = ways(&bed.case, Who::Ours);
+        let named = |way: Option<&Way>, name| way.map(|way| Self { way: way.clone(), size: size.to_string(), name });
+        [named(ways.first(), "download"), named(ways.last(), "upload")].into_iter().flatten().collect()
     }
-    Ok(())
+
+    /// `download` or `upload`.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Begins it.
+    pub(super) fn start(&self, bed: &Bed<'_>) -> Result<Transferring> {
+        let (at, to) = (endpoint(&self.way.at, 80), endpoint(&self.way.to, 80));
+        let server = Process::start(&mut tool(bed, Who::Theirs, &["serve", &at, &self.size]))?;
+        let words = if self.name == "upload" { &[self.name, &*to, &self.size][..] } else { &[self.name, &*to] };
+        let mut command = tool(bed, Who::Ours, words);
+        let client = thread::spawn(move || process::run(&mut command, PATIENCE).map(drop));
+        Ok(Transferring { server, client })
+    }
+}
+
+/// A transfer under way.
+#[derive(Debug)]
+pub(super) struct Transferring {
+    server: Process,
+    client: thread::JoinHandle<Result<()>>,
+}
+
+impl Transferring {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it breaks, stalls, or the checksums differ.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.client.join().map_err(|_| Failure::new("the HTTP client panicked"))??;
+        self.server.wait(Duration::from_secs(5))?.filter(|status| status.success()).context("the HTTP server failed")?;
+        Ok(())
+    }
 }
 
 /// Either side sends datagrams of all sizes, by all ways, and gets them back as they were.
