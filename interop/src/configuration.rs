@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::addresses::{network, outer, seen};
 use crate::failure::{Context, Result};
 use crate::pki::Pki;
-use crate::scenario::{Auth, Case, Esn, Esp, Outer, Who};
+use crate::scenario::{Auth, Case, Esn, Esp, Mode, Outer, Who};
 use crate::side::{Program, Side};
 use crate::template::{Vars, render};
 
@@ -58,7 +58,6 @@ impl Side {
             ("remote_net6", network(peer, Outer::V6)),
             ("ike", ike.to_owned()),
             ("esp", format!("{esp}{esn}")),
-            ("mode", case.mode.label().to_owned()),
             ("data_path", data_path.to_owned()),
             ("vici", self.control.uri().to_owned()),
             ("raw_esp", (case.esp == Esp::Raw).to_string()),
@@ -90,6 +89,14 @@ impl Side {
         vars.insert("local_auth".to_owned(), local.to_owned());
         vars.insert("remote_auth".to_owned(), remote.to_owned());
         vars.insert("credentials".to_owned(), credentials);
+        // In transport mode the selectors are the hosts' own addresses, which is what both take for granted.
+        let selectors = match case.mode {
+            Mode::Tunnel => {
+                "local_ts = [\"{{local_net4}}\", \"{{local_net6}}\"]\nremote_ts = [\"{{remote_net4}}\", \"{{remote_net6}}\"]"
+            }
+            Mode::Transport => "mode = \"transport\"",
+        };
+        vars.insert("selectors".to_owned(), render(selectors, &vars)?);
         self.secret("cygnet.toml", &render(&template(case, "cygnet.toml")?, &vars)?)
     }
 
@@ -116,6 +123,11 @@ impl Side {
         vars.insert("local_auth".to_owned(), local.to_owned());
         vars.insert("remote_auth".to_owned(), remote.to_owned());
         vars.insert("credentials".to_owned(), credentials);
+        let selectors = match case.mode {
+            Mode::Tunnel => "local_ts = {{local_net4}}, {{local_net6}}\nremote_ts = {{remote_net4}}, {{remote_net6}}",
+            Mode::Transport => "mode = transport",
+        };
+        vars.insert("selectors".to_owned(), render(selectors, &vars)?);
         self.secret("swanctl.conf", &render(&template(case, "swanctl.conf")?, &vars)?)?;
         self.secret("strongswan.conf", &render(&template(case, "strongswan.conf")?, &vars)?)
     }

@@ -66,9 +66,9 @@ impl Between {
 
     /// From now on the link between the routers, which neither host sees, carries packets of at most `mtu` octets.
     pub(crate) fn narrow(&self, mtu: u16) -> Result<()> {
-        self.routers.iter().try_for_each(|router| {
-            router.ip(&["link", "set", "middle", "mtu", &mtu.to_string()]).map(drop)
-        })
+        self.routers
+            .iter()
+            .try_for_each(|router| router.ip(&["link", "set", "middle", "mtu", &mtu.to_string()]).map(drop))
     }
 
     /// The router on our side, where there are two.

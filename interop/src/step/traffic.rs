@@ -134,7 +134,10 @@ impl Transferring {
     /// When it breaks, stalls, or the checksums differ.
     pub(super) fn finish(mut self) -> Result<()> {
         self.client.join().map_err(|_| Failure::new("the HTTP client panicked"))??;
-        self.server.wait(Duration::from_secs(5))?.filter(|status| status.success()).context("the HTTP server failed")?;
+        self.server
+            .wait(Duration::from_secs(5))?
+            .filter(|status| status.success())
+            .context("the HTTP server failed")?;
         Ok(())
     }
 }
