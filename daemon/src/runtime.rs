@@ -47,7 +47,10 @@ pub enum StartError {
     Sockets(io::Error),
     /// No routes.
     #[error("the host can't be set up for the protected networks: {0}")]
-    #[diagnostic(help("it needs CAP_NET_ADMIN; `gateway.route_table` must not be in use by others"))]
+    #[diagnostic(help(
+        "routes need CAP_NET_ADMIN, and `gateway.route_table` must not be in use by others; the filter of what arrives \
+         in the clear needs the program `nft` (package nftables): without it, set `gateway.clear_filter = \"off\"`"
+    ))]
     Host(HostError),
     /// No key log.
     #[error("the key log in {} can't be written: {error}", directory.display())]

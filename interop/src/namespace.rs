@@ -78,7 +78,7 @@ impl Namespace {
         self.spawn(work)?.join().map_err(|_| Failure::new("a thread in a namespace panicked"))?
     }
 
-    /// Everything a program may have left in the network: links, rules and routes, one per line.
+    /// Everything a program may have left in the network: links, rules, routes and filters, one per line.
     pub(crate) fn footprint(&self) -> Result<String> {
         let mut text = String::new();
         for words in [
@@ -91,6 +91,7 @@ impl Namespace {
         ] {
             text += &self.ip(words)?;
         }
+        text += &sh(&["ip", "netns", "exec", &self.name, "nft", "list", "ruleset"])?;
         Ok(text)
     }
 }

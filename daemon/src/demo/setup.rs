@@ -68,6 +68,7 @@ fn text(side: Side, psk: &str) -> String {
     format!(
         r#"
         [gateway]
+        clear_filter = "off"
         listen = ["0.0.0.0"]
         retransmit = {{ timeout = "300ms", base = 1.5, tries = 8 }}
         [connections.demo]

@@ -1,11 +1,14 @@
-//! What a gateway changes on its host while it runs: routes and rules; and what it keeps an eye on there.
+//! What a gateway changes on its host while it runs: routes, rules and the filter; and what it keeps an eye on there.
 
 use std::io;
 use std::sync::Arc;
 
 use cygnet_spd::Policies;
 
+use tokio::sync::mpsc;
+
 use super::Net;
+use super::filter::{self, Filter, NftError, Refusal, Watch};
 use super::path_mtu::Keeper;
 use super::routing::{self, Plan, Routing};
 use crate::config::Gateway;
@@ -15,6 +18,8 @@ use crate::config::Gateway;
 #[derive(Debug)]
 pub struct Host {
     routing: Routing,
+    filter: Option<Filter>,
+    refusals: Option<mpsc::Receiver<Refusal>>,
     _keeper: Keeper,
 }
 
@@ -24,6 +29,9 @@ pub enum HostError {
     /// Routes or rules.
     #[error("routes: {0}")]
     Routes(io::Error),
+    /// The filter of what arrives in the clear.
+    #[error("filter: {0}")]
+    Filter(#[from] NftError),
 }
 
 impl Host {
@@ -34,7 +42,22 @@ impl Host {
     pub async fn set_up(gateway: &Gateway, policies: &Policies, net: &Arc<dyn Net>) -> Result<Self, HostError> {
         let keeper = Keeper::spawn(Arc::clone(net), gateway.fwmark).map_err(HostError::Routes)?;
         let routing = Routing::install(plan(gateway, policies)).await.map_err(HostError::Routes)?;
-        Ok(Self { routing, _keeper: keeper })
+        let mut host = Self { routing, filter: None, refusals: None, _keeper: keeper };
+        if gateway.clear_filter {
+            match Filter::install(gateway, policies).await {
+                Ok((filter, refusals)) => (host.filter, host.refusals) = (Some(filter), Some(refusals)),
+                Err(error) => {
+                    host.remove().await;
+                    return Err(error.into());
+                }
+            }
+        } else {
+            tracing::warn!(
+                "`gateway.clear_filter` is off: what arrives in the clear is accepted, whatever the policies"
+            );
+            filter::cleanup(gateway).await?;
+        }
+        Ok(host)
     }
 
     /// Changes over to other policies, by difference.
@@ -42,11 +65,28 @@ impl Host {
     /// # Errors
     /// See [`HostError`]. Another `apply` mends what was left half done.
     pub async fn apply(&mut self, gateway: &Gateway, policies: &Policies) -> Result<(), HostError> {
-        self.routing.apply(plan(gateway, policies)).await.map_err(HostError::Routes)
+        self.routing.apply(plan(gateway, policies)).await.map_err(HostError::Routes)?;
+        if let Some(filter) = &mut self.filter {
+            filter.apply(gateway, policies).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the filter counts, if there is one.
+    pub fn watch(&self) -> Option<Watch> {
+        self.filter.as_ref().map(Filter::watch)
+    }
+
+    /// The packets that the filter drops, a limited number of them: for the first who asks.
+    pub fn refusals(&mut self) -> Option<mpsc::Receiver<Refusal>> {
+        self.refusals.take()
     }
 
     /// Leaves the host as it was.
     pub async fn remove(self) {
+        if let Some(filter) = self.filter {
+            filter.remove().await;
+        }
         self.routing.remove().await;
     }
 }
@@ -57,7 +97,8 @@ impl Host {
 /// # Errors
 /// See [`HostError`].
 pub async fn cleanup(gateway: &Gateway) -> Result<(), HostError> {
-    routing::cleanup(gateway.route_table).await.map_err(HostError::Routes)
+    routing::cleanup(gateway.route_table).await.map_err(HostError::Routes)?;
+    Ok(filter::cleanup(gateway).await?)
 }
 
 fn plan(gateway: &Gateway, policies: &Policies) -> Plan {

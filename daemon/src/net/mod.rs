@@ -4,6 +4,7 @@
 //! demonstration without privileges, and for embeddings that bring their own transport. Routes, rules and link
 //! settings are in [`routing`]; how large a packet to a peer may be, in [`path_mtu`].
 
+pub mod filter;
 pub mod frames;
 pub mod host;
 pub mod memory;

@@ -10,6 +10,7 @@
 //! finds nothing to change. An ICMP error is not authenticated, so it can only lower a path MTU, and not below what
 //! every link carries (RFC 4301 §8.2.1).
 
+mod auto;
 mod keeper;
 
 use std::collections::{HashMap, HashSet};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+pub use self::auto::tun_mtu;
 pub use self::keeper::Keeper;
 
 /// Below this no ICMP error brings a path over IPv4 (RFC 791 §3.2: what every host takes), octets.

@@ -1,0 +1,363 @@
+//! From policies to an nftables ruleset: the inbound half of the SPD for packets in the clear (RFC 4301 §5.2 step 3b),
+//! in the same order and with the same words.
+//!
+//! ```text
+//! input:    lo, TUN, IKE, ESP, what IPv6 neighbours say ─► accept      forward:  from and to TUN ─► accept
+//!                          else ─► judge                                         else ─► judge
+//! judge:    BYPASS ─► count, accept
+//!           PROTECT, level use ─► count, note the peer, accept
+//!           PROTECT, level require; DISCARD ─► count, log a few, drop
+//!           no match ─► accept: the rest of the host's traffic is not ours to judge
+//! ```
+//!
+//! What the kernel shows us of fragments: `input` sees IPv4 packets whole. IPv6 fragments it sees one by one; all but
+//! the first are let through there, since none is delivered without the first, which has the ports and is judged. So
+//! ESP and UDP-encapsulated ESP may come in fragments. `forward` sees fragments of both families one by one: where a
+//! policy that drops asks for ports, fragments that show none are dropped with it (RFC 4301 §7).
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use cygnet_spd::{Action, AddrRange, Level, Policies, Policy, PortRange, TrafficSelector};
+
+use crate::config::Gateway;
+
+/// How long a peer that sent in the clear is remembered, days.
+pub(super) const MEMORY_DAYS: u32 = 30;
+/// Peers remembered per rule and family.
+const PEERS: u32 = 65_535;
+/// Octets of a dropped packet that are logged: enough for its headers.
+const SNAP: u32 = 128;
+
+/// What happens to a packet in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// BYPASS.
+    Pass,
+    /// PROTECT, but clear packets are accepted.
+    Use,
+    /// PROTECT or DISCARD.
+    Refuse,
+}
+
+/// Policies behind each other that one rule can carry out: one policy, or several with the same verdict and the same
+/// local addresses whose remote addresses have nothing in common, so that their order does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) verdict: Verdict,
+    /// Places in the order of policies; the first one names the group.
+    pub(super) members: Vec<usize>,
+}
+
+impl Group {
+    pub(super) fn name(&self) -> usize {
+        self.members.first().copied().unwrap_or(0)
+    }
+}
+
+/// A complete table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    /// Name of the table: one per gateway, as its routing table is.
+    pub(super) table: String,
+    /// Where packets are logged.
+    pub(super) group: u16,
+    pub(super) policies: Policies,
+    pub(super) groups: Vec<Group>,
+    tun: String,
+    ports: [u16; 2],
+}
+
+impl Ruleset {
+    /// The table that enforces `policies`.
+    pub fn new(gateway: &Gateway, policies: &Policies) -> Self {
+        Self {
+            table: table(gateway),
+            group: (gateway.route_table & 0xffff) as u16,
+            policies: policies.clone(),
+            groups: groups(policies),
+            tun: gateway.tun.clone(),
+            ports: [gateway.ike_port, gateway.nat_port],
+        }
+    }
+
+    /// Whether a packet in the clear can be dropped, or has to be noted, at all.
+    pub fn is_needed(&self) -> bool {
+        self.groups.iter().any(|group| group.verdict != Verdict::Pass)
+    }
+}
+
+/// Name of the table of this gateway.
+pub(super) fn table(gateway: &Gateway) -> String {
+    format!("cygnet_{}", gateway.route_table)
+}
+
+/// Name of the counter of the policy at this place.
+pub(super) fn counter(order: usize) -> String {
+    format!("p{order}")
+}
+
+/// Names of the sets of peers of the group with this name, by family.
+pub(super) fn peers(group: usize) -> [String; 2] {
+    [format!("peers4_{group}"), format!("peers6_{group}")]
+}
+
+fn verdict(policy: &Policy) -> Verdict {
+    match policy.action {
+        Action::Bypass => Verdict::Pass,
+        Action::Protect(_) if policy.terms.levels.inbound == Level::Use => Verdict::Use,
+        Action::Protect(_) | Action::Discard => Verdict::Refuse,
+    }
+}
+
+/// Whether only addresses count.
+fn plain(policy: &Policy) -> bool {
+    let any = |selector: &TrafficSelector| selector.protocol == 0 && selector.ports == PortRange::ANY;
+    policy.selector.local.iter().chain(&policy.selector.remote).all(any)
+}
+
+fn groups(policies: &Policies) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    // Of the last group, if others may join: a member, and the remote ranges, by their first address.
+    let mut open: Option<(&Policy, BTreeMap<IpAddr, IpAddr>)> = None;
+    for (order, policy) in policies.iter().enumerate() {
+        let remotes = || policy.selector.remote.iter().map(|selector| selector.addresses);
+        if let (Some((like, taken)), Some(group)) = (&mut open, groups.last_mut())
+            && plain(policy)
+            && group.verdict == verdict(policy)
+            && like.selector.local == policy.selector.local
+            && remotes().all(|range| is_free(taken, &range))
+        {
+            group.members.push(order);
+            taken.extend(remotes().map(|range| (range.start(), range.end())));
+            continue;
+        }
+        groups.push(Group { verdict: verdict(policy), members: vec![order] });
+        let taken = remotes().map(|range| (range.start(), range.end())).collect();
+        open = plain(policy).then_some((policy, taken));
+    }
+    groups
+}
+
+/// Whether `range` has no address in common with those taken.
+fn is_free(taken: &BTreeMap<IpAddr, IpAddr>, range: &AddrRange) -> bool {
+    taken.range(..=range.end()).next_back().is_none_or(|(_, end)| *end < range.start())
+}
+
+/// The transaction for `nft -f`: whatever was in the table is replaced, in one step.
+impl fmt::Display for Ruleset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, group, policies, groups, tun, ports: [ike, nat] } = self;
+        writeln!(f, "table inet {table}\ndelete table inet {table}\ntable inet {table} {{")?;
+        for order in 0..policies.len() {
+            writeln!(f, "  counter {} {{ }}", counter(order))?;
+        }
+        for name in groups.iter().filter(|group| group.verdict == Verdict::Use).map(Group::name) {
+            let [v4, v6] = peers(name);
+            for (set, kind) in [(&v4, "ipv4_addr"), (&v6, "ipv6_addr")] {
+                write!(f, "  set {set} {{ type {kind}; flags dynamic,timeout; ")?;
+                writeln!(f, "timeout {MEMORY_DAYS}d; size {PEERS}; }}")?;
+            }
+            writeln!(f, "  chain use_{name} {{")?;
+            writeln!(f, "    update @{v4} {{ ip saddr counter }}")?;
+            writeln!(f, "    update @{v6} {{ ip6 saddr counter }}")?;
+            writeln!(f, "    accept\n  }}")?;
+        }
+        writeln!(f, "  chain refuse {{")?;
+        writeln!(f, "    limit rate 20/second burst 40 packets log group {group} snaplen {SNAP}")?;
+        writeln!(f, "    drop\n  }}")?;
+        writeln!(f, "  chain judge {{")?;
+        let all: Vec<&Policy> = policies.iter().collect();
+        for group in groups {
+            self.write_group(f, group, &all)?;
+        }
+        writeln!(f, "  }}")?;
+        writeln!(f, "  chain input {{\n    type filter hook input priority filter; policy accept;")?;
+        writeln!(f, "    iifname {{ \"lo\", \"{tun}\" }} accept")?;
+        writeln!(f, "    udp dport {{ {ike}, {nat} }} accept\n    meta l4proto 50 accept")?;
+        // Neighbour discovery and router discovery (RFC 4861), which carry what protects anything.
+        writeln!(f, "    icmpv6 type 133-137 accept")?;
+        // ICMP errors about our own outer packets: what path MTU discovery needs, from wherever the router is.
+        writeln!(f, "    icmp type 3 @th,136,8 50 accept")?;
+        writeln!(f, "    icmp type 3 @th,136,8 17 @th,224,16 {{ {ike}, {nat} }} accept")?;
+        writeln!(f, "    icmpv6 type {{ 1, 2 }} @th,112,8 50 accept")?;
+        writeln!(f, "    icmpv6 type {{ 1, 2 }} @th,112,8 17 @th,384,16 {{ {ike}, {nat} }} accept")?;
+        writeln!(f, "    frag frag-off != 0 accept\n    jump judge\n  }}")?;
+        writeln!(f, "  chain forward {{\n    type filter hook forward priority filter; policy accept;")?;
+        writeln!(f, "    iifname \"{tun}\" accept\n    oifname \"{tun}\" accept\n    jump judge\n  }}\n}}")
+    }
+}
+
+impl Ruleset {
+    fn write_group(&self, f: &mut fmt::Formatter<'_>, group: &Group, policies: &[&Policy]) -> fmt::Result {
+        let members = || group.members.iter().filter_map(|&order| Some((order, *policies.get(order)?)));
+        let Some((order, first)) = members().next() else { return Ok(()) };
+        let verdict = match group.verdict {
+            Verdict::Pass => "accept".to_owned(),
+            Verdict::Use => format!("goto use_{}", group.name()),
+            Verdict::Refuse => "goto refuse".to_owned(),
+        };
+        if !plain(first) {
+            for remote in &first.selector.remote {
+                for local in &first.selector.local {
+                    for rule in matches(local, remote, group.verdict) {
+                        writeln!(f, "    {rule}counter name \"{}\" {verdict}", counter(order))?;
+                    }
+                }
+            }
+            return Ok(());
+        }
+        for family in Family::BOTH {
+            let of = |selectors: &[TrafficSelector]| -> Vec<AddrRange> {
+                selectors.iter().map(|selector| selector.addresses).filter(|range| family.has(range)).collect()
+            };
+            let local = of(&first.selector.local);
+            let remote: Vec<AddrRange> = members().flat_map(|(_, policy)| of(&policy.selector.remote)).collect();
+            if local.is_empty() || remote.is_empty() {
+                continue;
+            }
+            write!(f, "    {}", family.addresses(&local, &remote))?;
+            if group.members.len() == 1 {
+                write!(f, "counter name \"{}\"", counter(order))?;
+            } else {
+                let count = |(order, policy): (usize, &Policy)| {
+                    merged(&of(&policy.selector.remote)).into_iter().map(move |range| (range, counter(order)))
+                };
+                let all: Vec<String> =
+                    members().flat_map(count).map(|(range, name)| format!("{} : \"{name}\"", text(&range))).collect();
+                write!(f, "counter name {} saddr map {{ {} }}", family.name(), all.join(", "))?;
+            }
+            writeln!(f, " {verdict}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The conditions of one pair of selectors, each with a space behind it: none, one, or a second one for fragments.
+fn matches(local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) -> Vec<String> {
+    let Some(family) = Family::of(&local.addresses).filter(|family| family.has(&remote.addresses)) else {
+        return Vec::new();
+    };
+    let protocol = match (local.protocol, remote.protocol) {
+        (0, protocol) | (protocol, 0) => protocol,
+        (one, other) if one == other => one,
+        _ => return Vec::new(),
+    };
+    let mut head = family.addresses(&[local.addresses], &[remote.addresses]);
+    if protocol != 0 {
+        let _ = write!(head, "meta l4proto {protocol} ");
+    }
+    let hidden = match family {
+        Family::V4 => "ip frag-off & 0x1fff != 0 ",
+        Family::V6 => "frag frag-off != 0 ",
+    };
+    let opaque = [local, remote].iter().any(|selector| selector.ports.is_opaque());
+    let Some(shown) = ports(protocol, &local.ports, &remote.ports) else {
+        // Such ports are never seen; where none are wanted, all packets of a protocol without ports match.
+        return match (opaque, has_ports(protocol)) {
+            (true, true) => vec![head + hidden],
+            (true, false) => vec![head],
+            (false, _) => Vec::new(),
+        };
+    };
+    match shown.is_empty() || verdict != Verdict::Refuse {
+        true => vec![head + &shown],
+        false => vec![head.clone() + &shown, head + hidden],
+    }
+}
+
+/// TCP, UDP, DCCP, SCTP and UDP-Lite have ports; ICMP has type and code in their place, and the Mobility Header a type.
+fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, 1 | 6 | 17 | 33 | 58 | 132 | 135 | 136)
+}
+
+/// The condition on ports, empty if any will do, `None` if no packet that shows its ports meets it. Type and code are
+/// held against the sender's range alone, which is the remote one here (RFC 4301 §4.4.1.3).
+fn ports(protocol: u8, local: &PortRange, remote: &PortRange) -> Option<String> {
+    let field = |offset: u8, len: u8, start: u16, end: u16| {
+        (start <= end).then(|| format!("@th,{offset},{len} {start}-{end} "))
+    };
+    let whole = |offset, range: &PortRange| match range.is_any() {
+        true => Some(String::new()),
+        false => field(offset, 16, range.start, range.end),
+    };
+    match protocol {
+        _ if local.is_any() && remote.is_any() => Some(String::new()),
+        1 | 58 => whole(0, remote),
+        135 if remote.is_any() => Some(String::new()),
+        135 => field(16, 8, remote.start.div_ceil(256), remote.end / 256),
+        _ if has_ports(protocol) => Some(whole(0, remote)? + &whole(16, local)?),
+        _ => None,
+    }
+}
+
+/// The address family of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    fn of(range: &AddrRange) -> Option<Self> {
+        Self::BOTH.into_iter().find(|family| family.has(range))
+    }
+
+    fn has(self, range: &AddrRange) -> bool {
+        range.is_ipv4() == (self == Self::V4)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+
+    /// Packets from `remote` to `local`.
+    fn addresses(self, local: &[AddrRange], remote: &[AddrRange]) -> String {
+        let any = |ranges: &[AddrRange]| ranges.contains(&AddrRange::ANY_V4) || ranges.contains(&AddrRange::ANY_V6);
+        let mut rule = String::new();
+        for (field, ranges) in [("saddr", remote), ("daddr", local)] {
+            if !any(ranges) {
+                let ranges: Vec<String> = merged(ranges).iter().map(text).collect();
+                let _ = write!(rule, "{} {field} {{ {} }} ", self.name(), ranges.join(", "));
+            }
+        }
+        if rule.is_empty() {
+            rule = format!("meta nfproto {} ", if self == Self::V4 { "ipv4" } else { "ipv6" });
+        }
+        rule
+    }
+}
+
+/// The same addresses in as few ranges that do not overlap: sets know no others.
+fn merged(ranges: &[AddrRange]) -> Vec<AddrRange> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_by_key(AddrRange::start);
+    let mut merged: Vec<AddrRange> = Vec::new();
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.start() <= last.end() => {
+                if let Some(both) = AddrRange::new(last.start(), last.end().max(range.end())) {
+                    *last = both;
+                }
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+fn text(range: &AddrRange) -> String {
+    match range.is_host() {
+        true => range.start().to_string(),
+        false => format!("{}-{}", range.start(), range.end()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Rules as text. That the kernel understands them, scenarios in namespaces show.
+
+use cygnet_spd::{Levels, PolicyId, Selector, Terms};
+
+use super::*;
+
+const PROTECT: Action = Action::Protect(PolicyId(1));
+
+fn ruleset(policies: &[(&str, &str, Action, Level)]) -> Ruleset {
+    let side = |text: &str| text.split(' ').map(|one| one.parse().expect("selector")).collect();
+    let policy = |&(local, remote, action, inbound): &(&str, &str, _, _)| Policy {
+        name: String::new(),
+        selector: Selector { local: side(local), remote: side(remote) },
+        action,
+        terms: Terms { levels: Levels { inbound, outbound: Level::Require }, ..Terms::default() },
+    };
+    Ruleset::new(&Gateway::default(), &Policies::new(policies.iter().map(policy).collect()))
+}
+
+/// The rules of the chain `judge`.
+fn judge(policies: &[(&str, &str, Action, Level)]) -> Vec<String> {
+    let text = ruleset(policies).to_string();
+    let chain = text.split("chain judge {\n").nth(1).and_then(|rest| rest.split("  }\n").next()).expect("a chain");
+    chain.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_table_is_replaced_in_one_transaction() {
+    let text = ruleset(&[("10.1.0.0/16", "10.2.0.0/16", PROTECT, Level::Use)]).to_string();
+    let expected = r#"table inet cygnet_7296
+delete table inet cygnet_7296
+table inet cygnet_7296 {
+  counter p0 { }
+  set peers4_0 { type ipv4_addr; flags dynamic,timeout; timeout 30d; size 65535; }
+  set peers6_0 { type ipv6_addr; flags dynamic,timeout; timeout 30d; size 65535; }
+  chain use_0 {
+    update @peers4_0 { ip saddr counter }
+    update @peers6_0 { ip6 saddr counter }
+    accept
+  }
+  chain refuse {
+    limit rate 20/second burst 40 packets log group 7296 snaplen 128
+    drop
+  }
+  chain judge {
+    ip saddr { 10.2.0.0-10.2.255.255 } ip daddr { 10.1.0.0-10.1.255.255 } counter name "p0" goto use_0
+  }
+  chain input {
+    type filter hook input priority filter; policy accept;
+    iifname { "lo", "cygnet0" } accept
+    udp dport { 500, 4500 } accept
+    meta l4proto 50 accept
+    icmpv6 type 133-137 accept
+    icmp type 3 @th,136,8 50 accept
+    icmp type 3 @th,136,8 17 @th,224,16 { 500, 4500 } accept
+    icmpv6 type { 1, 2 } @th,112,8 50 accept
+    icmpv6 type { 1, 2 } @th,112,8 17 @th,384,16 { 500, 4500 } accept
+    frag frag-off != 0 accept
+    jump judge
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    iifname "cygnet0" accept
+    oifname "cygnet0" accept
+    jump judge
+  }
+}
+"#;
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn rules_follow_the_order_of_policies() {
+    let rules = judge(&[
+        ("0.0.0.0/0", "10.2.9.0/24", Action::Bypass, Level::Require),
+        ("10.1.0.0/16", "10.2.0.0/16", PROTECT, Level::Require),
+        ("0.0.0.0/0 ::/0", "0.0.0.0/0 ::/0", Action::Discard, Level::Require),
+    ]);
+    let expected = [
+        r#"ip saddr { 10.2.9.0-10.2.9.255 } counter name "p0" accept"#,
+        r#"ip saddr { 10.2.0.0-10.2.255.255 } ip daddr { 10.1.0.0-10.1.255.255 } counter name "p1" goto refuse"#,
+        r#"meta nfproto ipv4 counter name "p2" goto refuse"#,
+        r#"meta nfproto ipv6 counter name "p2" goto refuse"#,
+    ];
+    assert_eq!(rules, expected);
+}
+
+#[test]
+fn policies_that_are_alike_share_a_rule() {
+    let rules = judge(&[
+        ("10.1.0.0/16", "10.2.0.0/24 fd00::2", PROTECT, Level::Require),
+        ("10.1.0.0/16", "10.2.1.0/24", PROTECT, Level::Require),
+        ("10.1.0.0/16", "10.2.1.0/25", PROTECT, Level::Require),
+        ("10.1.0.0/16", "10.3.0.0/24", PROTECT, Level::Use),
+        ("10.8.0.0/16", "10.4.0.0/24", PROTECT, Level::Use),
+    ]);
+    let expected = [
+        concat!(
+            r#"ip saddr { 10.2.0.0-10.2.0.255, 10.2.1.0-10.2.1.255 } ip daddr { 10.1.0.0-10.1.255.255 } "#,
+            r#"counter name ip saddr map { 10.2.0.0-10.2.0.255 : "p0", 10.2.1.0-10.2.1.255 : "p1" } goto refuse"#,
+        ),
+        r#"ip saddr { 10.2.1.0-10.2.1.127 } ip daddr { 10.1.0.0-10.1.255.255 } counter name "p2" goto refuse"#,
+        r#"ip saddr { 10.3.0.0-10.3.0.255 } ip daddr { 10.1.0.0-10.1.255.255 } counter name "p3" goto use_3"#,
+        r#"ip saddr { 10.4.0.0-10.4.0.255 } ip daddr { 10.8.0.0-10.8.255.255 } counter name "p4" goto use_4"#,
+    ];
+    assert_eq!(rules, expected);
+}
+
+#[test]
+fn ten_thousand_policies_that_are_alike_are_one_rule() {
+    let remotes: Vec<String> = (0..10_000).map(|n| format!("10.{}.{}.0/24", n / 256, n % 256)).collect();
+    let policies: Vec<_> = remotes.iter().map(|remote| ("192.0.2.0/24", &**remote, PROTECT, Level::Require)).collect();
+    assert_eq!(judge(&policies).len(), 1);
+}
+
+#[test]
+fn ports_are_compared_and_fragments_without_them_refused() {
+    let rules = judge(&[
+        ("10.1.0.1[tcp/80]", "10.2.0.1[tcp/1024-65535]", PROTECT, Level::Require),
+        ("10.1.0.1[udp]", "10.2.0.1[udp/53]", Action::Bypass, Level::Require),
+        ("fd00::1[icmpv6]", "fd00::2[icmpv6/128]", Action::Discard, Level::Require),
+        ("10.1.0.1[udp/opaque]", "10.2.0.1", Action::Bypass, Level::Require),
+        ("10.1.0.1[gre/opaque]", "10.2.0.1", Action::Bypass, Level::Require),
+        ("10.1.0.1[gre/7]", "10.2.0.1", Action::Bypass, Level::Require),
+        ("10.1.0.1[tcp]", "10.2.0.1[udp]", Action::Bypass, Level::Require),
+        ("10.1.0.1", "fd00::2", Action::Bypass, Level::Require),
+    ]);
+    let v4 = "ip saddr { 10.2.0.1 } ip daddr { 10.1.0.1 } meta l4proto";
+    let v6 = "ip6 saddr { fd00::2 } ip6 daddr { fd00::1 } meta l4proto";
+    let expected = [
+        format!(r#"{v4} 6 @th,0,16 1024-65535 @th,16,16 80-80 counter name "p0" goto refuse"#),
+        format!(r#"{v4} 6 ip frag-off & 0x1fff != 0 counter name "p0" goto refuse"#),
+        format!(r#"{v4} 17 @th,0,16 53-53 counter name "p1" accept"#),
+        format!(r#"{v6} 58 @th,0,16 32768-32768 counter name "p2" goto refuse"#),
+        format!(r#"{v6} 58 frag frag-off != 0 counter name "p2" goto refuse"#),
+        format!(r#"{v4} 17 ip frag-off & 0x1fff != 0 counter name "p3" accept"#),
+        format!(r#"{v4} 47 counter name "p4" accept"#),
+    ];
+    assert_eq!(rules, expected);
+}
+
+#[test]
+fn the_mobility_header_has_a_type_alone() {
+    let ranges = |start, end| ports(135, &PortRange::ANY, &PortRange { start, end });
+    assert_eq!(ranges(0x0100, 0x0300).as_deref(), Some("@th,16,8 1-3 "));
+    assert_eq!(ranges(0x0101, 0x02ff).as_deref(), Some("@th,16,8 2-2 "));
+    assert_eq!(ranges(0x0101, 0x01ff), None, "no type is in between");
+}
+
+#[test]
+fn without_anything_to_enforce_no_table_is_needed() {
+    assert!(!ruleset(&[("0.0.0.0/0", "0.0.0.0/0", Action::Bypass, Level::Require)]).is_needed());
+    assert!(ruleset(&[("0.0.0.0/0", "0.0.0.0/0", PROTECT, Level::Use)]).is_needed());
+}
