@@ -158,6 +158,13 @@ impl Handle {
         Ok(Inspection { config, status, policies, pairs, failures: self.failures().clone(), clear: None })
     }
 
+    /// Why the last negotiation of a connection, or of one of its children, failed, if none has succeeded since.
+    pub fn last_failure(&self, connection: &str) -> Option<Failed> {
+        let failures = self.failures();
+        let of = failures.iter().filter(|((name, _), _)| name == connection).map(|(_, failed)| failed);
+        of.max_by_key(|failed| failed.at).cloned()
+    }
+
     fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }

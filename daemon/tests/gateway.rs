@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use cygnet::config::{self, Config};
 use cygnet::handle::{Handle, Notice, Status};
+use cygnet::inspect::explain;
+use cygnet::inspect::readiness::readiness;
 use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::runtime::{Gateway, Parts, RunError};
 use cygnet::tun::{MemoryTun, Tun, Wait};
@@ -238,6 +240,78 @@ async fn a_reload_loses_no_packet_and_no_sa() {
     let gone = configuration(1, "").replace("children.net", "children.other").replace("10.2.", "10.8.");
     a.handle.reload(parsed(&gone)).await.expect("a legal configuration");
     until(&b.handle, |status| child(status).is_none().then_some(())).await;
+    timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
+    timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+/// How an operator switches protection on: `use`, look whether it holds, `require`; and what is said on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn levels_are_switched_by_reload_and_explained() {
+    let wire = Wire::new();
+    let b = site(&wire, 2, "level = \"use\"");
+    let a = site(&wire, 1, "level = \"use\"");
+    let asked = explain::flow(&["10.1.0.1", "10.2.0.1", "udp", "4000", "53"]).expect("a flow");
+    let told = async || explain::explain(&a.handle.inspect().await.expect("running"), &asked);
+    let before = told().await;
+    assert_eq!((before.name.as_deref(), before.outbound, before.inbound_clear), (Some("site/net"), "clear", "clear"));
+    assert!(before.policy.contains("tunnel, level use") && before.sa.contains("no connection is up"), "{before:?}");
+
+    a.handle.command(Command::Initiate { connection: "site".into(), child: None }).await.expect("running");
+    let first = until(&a.handle, child).await;
+    crosses(&a, &b, packet(1, 2, 1)).await;
+    let up = told().await;
+    assert_eq!((up.outbound, up.inbound_clear), ("protected", "clear"));
+    assert!(up.sa.contains("site[") && up.fate.contains("sent to 192.0.2.2"), "{up:?}");
+    let inspection = a.handle.inspect().await.expect("running");
+    let [row] = &readiness(&inspection)[..] else { panic!("one policy, one peer") };
+    assert!(row.protected.is_some() && !row.required);
+    let [pair] = &inspection.pairs[..] else { panic!("one pair") };
+    assert!(pair.outbound.packets > 0 && inspection.negotiated(pair).is_some());
+
+    a.handle.reload(parsed(&configuration(1, "level = \"require\""))).await.expect("a legal configuration");
+    let required = told().await;
+    assert_eq!((required.outbound, required.inbound_clear), ("protected", "dropped"));
+    assert_eq!(required.sa.split(',').next(), up.sa.split(',').next(), "the very same SA");
+    assert_eq!(child(&a.handle.status().await.expect("running")), Some(first));
+    assert!(readiness(&a.handle.inspect().await.expect("running"))[0].ready);
+    crosses(&a, &b, packet(1, 2, 2)).await;
+    crosses(&b, &a, packet(2, 1, 3)).await;
+    timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
+    timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+/// SAs with keys from the configuration need no IKE at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn manual_sas_carry_packets_without_ike() {
+    let wire = Wire::new();
+    let manual = |side: u8| {
+        let (other, keys) = (3 - side, |n: u8| format!("{n:02x}").repeat(48));
+        let text = format!(
+            "[gateway]\nmanual_sas = true\n[manual.lab]\nlocal = \"192.0.2.{side}\"\nremote = \"192.0.2.{other}\"\n\
+             local_ts = \"10.{side}.0.0/16\"\nremote_ts = \"10.{other}.0.0/16\"\nesp = \"aes128-sha256\"\n\
+             spi_in = {}\nspi_out = {}\nkeys_in = \"{}\"\nkeys_out = \"{}\"\n",
+            1000 + u32::from(side),
+            1000 + u32::from(other),
+            keys(side),
+            keys(other)
+        );
+        let tun = Arc::new(MemoryTun::new("memory"));
+        let net = Arc::new(wire.host([192, 0, 2, side].into(), 500, 4500));
+        let gateway = gateway(&text, net, Arc::clone(&tun) as Arc<dyn Tun>);
+        let handle = gateway.handle();
+        Site { gateway, handle, tun }
+    };
+    let (a, b) = (manual(1), manual(2));
+    crosses(&a, &b, packet(1, 2, 1)).await;
+    crosses(&b, &a, packet(2, 1, 2)).await;
+    // After a restart the numbers begin again, and are taken.
+    timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
+    let a = manual(1);
+    crosses(&a, &b, packet(1, 2, 3)).await;
+    let asked = explain::flow(&["10.1.0.1", "10.2.0.1"]).expect("a flow");
+    let told = explain::explain(&a.handle.inspect().await.expect("running"), &asked);
+    assert!(told.sa.contains("keyed by hand") && told.policy.contains("manual/lab"), "{told:?}");
+    assert!(a.handle.status().await.expect("running").ike_sas.is_empty());
     timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
     timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
 }

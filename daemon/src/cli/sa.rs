@@ -9,17 +9,20 @@ use crate::control::client::{CallError, Client};
 use crate::control::vici::Message;
 
 pub(super) fn status(socket: &Path, json: bool) -> Result<(), Report> {
-    let (stats, sas) = client_runtime()?.block_on(async {
+    let (stats, sas, connections) = client_runtime()?.block_on(async {
         let mut client = connect(socket).await?;
         let stats = client.call("stats", Message::new(), |_, _| {}).await.map_err(failed)?;
         client.register("list-sa").await.map_err(failed)?;
         let mut sas = Vec::new();
         client.call("list-sas", Message::new(), |_, event| sas.push(event)).await.map_err(failed)?;
-        Ok::<_, Report>((stats, sas))
+        client.register("list-conn").await.map_err(failed)?;
+        let mut connections = Vec::new();
+        client.call("list-conns", Message::new(), |_, event| connections.push(event)).await.map_err(failed)?;
+        Ok::<_, Report>((stats, sas, connections))
     })?;
     match json {
-        true => print(format_args!("{:#}", table::json(&stats, &sas))),
-        false => print(format_args!("{}", table::people(&stats, &sas))),
+        true => print(format_args!("{:#}", table::json(&stats, &sas, &connections))),
+        false => print(format_args!("{}", table::people(&stats, &sas, &connections))),
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Map, Value as Json, json};
 use crate::control::vici::{Message, Value};
 
 /// Tables.
-pub(super) fn people(stats: &Message, sas: &[Message]) -> String {
+pub(super) fn people(stats: &Message, sas: &[Message], connections: &[Message]) -> String {
     let uptime = stats.section("uptime").and_then(|uptime| uptime.text("running")).unwrap_or("?");
+    let down = down(sas, connections);
     if sas.is_empty() {
-        return format!("up {uptime}, no security associations");
+        return format!("up {uptime}, no security associations\n{down}");
     }
     let mut ikes = table(&["connection", "state", "local", "remote", "algorithms", "age", "rekey in"]);
     let mut children = table(&["child", "state", "SPI in/out", "local", "remote", "cipher", "in", "out", "rekey in"]);
@@ -50,12 +51,44 @@ pub(super) fn people(stats: &Message, sas: &[Message]) -> String {
             ]);
         }
     }
-    format!("up {uptime}\n{ikes}\n{children}")
+    format!("up {uptime}\n{ikes}\n{children}\n{down}")
 }
 
-/// One document: `{"uptime": ..., "ike_sas": [{"connection": ..., ..., "children": [...]}], "packets": {...}}`. Keys are
-/// those of vici with `_` for `-`; counts and seconds are numbers, flags are there or not.
-pub(super) fn json(stats: &Message, sas: &[Message]) -> Json {
+/// Connections that have no IKE SA.
+fn idle<'a>(sas: &'a [Message], connections: &'a [Message]) -> impl Iterator<Item = (&'a str, &'a Message)> {
+    let up = |name: &str| sas.iter().flat_map(Message::sections).any(|(of, _)| of == name);
+    connections.iter().flat_map(Message::sections).filter(move |(name, _)| !up(name))
+}
+
+/// A table of those, if there are any: why they are down, as far as is known.
+fn down(sas: &[Message], connections: &[Message]) -> String {
+    let mut rows = table(&["connection", "remote", "children", "why there is no SA"]);
+    for (name, connection) in idle(sas, connections) {
+        let children: Vec<_> = connection.section("children").into_iter().flat_map(Message::sections).collect();
+        let shown: Vec<String> = children
+            .iter()
+            .map(|(child, about)| format!("{child}: {}", about.text("start_action").unwrap_or("none")))
+            .collect();
+        let why = match (connection.text("last_failure"), connection.text("last_failure_age")) {
+            (Some(reason), Some(age)) => format!("failed {} ago: {reason}", time(age)),
+            _ if children.iter().all(|(_, about)| about.text("start_action") == Some("none")) => {
+                "the peer begins, or `cygnet up`".to_owned()
+            }
+            _ => "no traffic asked for it yet, or it is about to be dialled".to_owned(),
+        };
+        rows.add_row([name.to_owned(), connection.list("remote_addrs").join("\n"), shown.join("\n"), why]);
+    }
+    if rows.is_empty() { String::new() } else { rows.to_string() }
+}
+
+/// One document: `{"uptime": ..., "ike_sas": [{"connection": ..., ..., "children": [...]}], "down": [{"connection": ...}],
+/// "packets": {...}}`. Keys are those of vici with `_` for `-`; counts and seconds are numbers, flags are there or not.
+pub(super) fn json(stats: &Message, sas: &[Message], connections: &[Message]) -> Json {
+    let down = idle(sas, connections).map(|(name, connection)| {
+        let mut object = object(connection);
+        object.insert("connection".to_owned(), json!(name));
+        Json::Object(object)
+    });
     let ikes = sas.iter().flat_map(Message::sections).map(|(name, ike)| {
         let mut object = object(ike);
         let children = ike.section("child-sas").into_iter().flat_map(Message::sections);
@@ -64,7 +97,7 @@ pub(super) fn json(stats: &Message, sas: &[Message]) -> Json {
         Json::Object(object)
     });
     let section = |name| stats.section(name).map(object).unwrap_or_default();
-    json!({ "uptime": section("uptime"), "ike_sas": ikes.collect::<Vec<_>>(), "packets": section("packets") })
+    json!({ "uptime": section("uptime"), "ike_sas": ikes.collect::<Vec<_>>(), "down": down.collect::<Vec<_>>(), "packets": section("packets") })
 }
 
 fn object(section: &Message) -> Map<String, Json> {
@@ -167,10 +200,24 @@ mod tests {
         vec![Message::new().with_section("site-b", ike)]
     }
 
+    fn connection(name: &str) -> Message {
+        let children = Message::new().with_section("net", Message::new().with("start_action", "trap"));
+        let about = Message::new()
+            .with_list("remote_addrs", ["192.0.2.2"])
+            .with("last_failure", "the peer does not answer")
+            .with("last_failure_age", 7)
+            .with_section("children", children);
+        Message::new().with_section(name, about)
+    }
+
     #[test]
     fn json_is_typed_and_stable() {
         let stats = Message::new().with_section("uptime", Message::new().with("running", "3 minutes"));
-        let document = json(&stats, &sas());
+        let document = json(&stats, &sas(), &[connection("site-b"), connection("other")]);
+        assert_eq!(
+            (&document["down"][0]["connection"], document["down"].as_array().map(Vec::len)),
+            (&json!("other"), Some(1))
+        );
         assert_eq!(document["uptime"]["running"], "3 minutes");
         let ike = &document["ike_sas"][0];
         assert_eq!((&ike["connection"], &ike["uniqueid"]), (&json!("site-b"), &json!(1)));
@@ -181,10 +228,11 @@ mod tests {
 
     #[test]
     fn people_see_names_and_units() {
-        let shown = people(&Message::new(), &sas());
+        let shown = people(&Message::new(), &sas(), &[connection("site-b"), connection("other")]);
+        assert!(shown.contains("failed 7s ago: the peer does not answer") && shown.contains("net: trap"), "{shown}");
         for wanted in ["site-b[1]", "site-b/net{2}", "AES_GCM_16-128", "1.5 KiB", "[2001:db8::1]:4500"] {
             assert!(shown.contains(wanted), "{wanted} is not in\n{shown}");
         }
-        assert!(people(&Message::new(), &[]).contains("no security associations"));
+        assert!(people(&Message::new(), &[], &[]).contains("no security associations"));
     }
 }

@@ -215,7 +215,10 @@ pub(super) fn proposals(section: &Section<'_>, key: &'static str, protocol: Prot
     let texts = section.texts(key, example)?;
     let read = |text: &Text<'_>| {
         let error = match Proposal::parse(protocol, text.value) {
-            Ok(proposals) => return proposals,
+            Ok(proposals) => {
+                idle_integrity(section, key, protocol, text, &proposals);
+                return proposals;
+            }
             Err(error) => error,
         };
         let (span, label, remedy) = explain(&error, text, example);
@@ -224,6 +227,18 @@ pub(super) fn proposals(section: &Section<'_>, key: &'static str, protocol: Prot
         Vec::new()
     };
     Some(texts.iter().flat_map(read).collect())
+}
+
+/// Notes an integrity algorithm beside ciphers that have their own: in ESP nothing would use it (RFC 7296 §3.3). In
+/// IKE it names the PRF.
+fn idle_integrity(section: &Section<'_>, key: &str, protocol: Protocol, text: &Text<'_>, proposals: &[Proposal]) {
+    let used = proposals.iter().flat_map(|proposal| proposal.transforms()).any(|one| one.kind == TransformType::INTEG);
+    let named = text.value.split('-').map(str::trim).find(|word| keywords(TransformType::INTEG).contains(word));
+    if let (Protocol::Esp, false, Some(word)) = (protocol, used, named) {
+        let message = format!("`{key}` in {}: `{word}` has nothing to protect", section.title);
+        let remedy = "leave it out: the cipher checks integrity by itself; or name one that doesn't, such as aes256";
+        section.context().problems.add(word_span(text, word), message, "beside an AEAD", remedy);
+    }
 }
 
 /// Where the mistake in a proposal stands, what it is and what to write instead.

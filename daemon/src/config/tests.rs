@@ -195,6 +195,14 @@ fn a_bad_proposal_points_at_the_word() {
 }
 
 #[test]
+fn integrity_beside_an_aead_makes_no_sense_in_esp() {
+    let esp = |proposal: &str| tunnel().replace("{ local_ts", &format!("{{ esp_proposals = \"{proposal}\", local_ts"));
+    assert_shows(&refused(&esp("aes128gcm16-sha256")), &["`sha256` has nothing to protect", "beside an AEAD"]);
+    assert_shows(&refused(&esp("aes128gcm16-prfsha256")), &["not in this kind of proposal"]);
+    assert_eq!(accepted(&esp("aes128gcm16-aes128-sha256")).ike.connections[0].children[0].proposals.len(), 2);
+}
+
+#[test]
 fn all_mistakes_are_shown_at_once() {
     let text = tunnel()
         .replace("10.2.0.0/16", "10.2.0.1/16")

@@ -113,7 +113,12 @@ async fn list_conns(session: &Session, arguments: &Message) -> Message {
     for connection in &config.ike.connections {
         if wanted.is_none_or(|name| name == connection.name) {
             let mut event = Message::new();
-            event.push(connection.name.clone(), Value::Section(render::connection(connection)));
+            let mut section = render::connection(connection);
+            if let Some(failed) = session.shared.handle.last_failure(&connection.name) {
+                section.set("last_failure", failed.reason);
+                section.set("last_failure_age", failed.at.elapsed().as_secs());
+            }
+            event.push(connection.name.clone(), Value::Section(section));
             session.stream("list-conn", event).await;
         }
     }

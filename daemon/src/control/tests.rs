@@ -30,6 +30,9 @@ remote_addrs = "192.0.2.2"
 children.net = { local_ts = "10.1.0.0/16", remote_ts = "10.2.0.0/16" }
 children.bad = { local_ts = "10.3.0.0/16", remote_ts = "10.4.0.0/16" }
 children.silent = { local_ts = "10.5.0.0/16", remote_ts = "10.6.0.0/16" }
+[policies.never]
+action = "discard"
+remote_ts = "10.7.0.0/16"
 "#;
 
 /// A gateway whose negotiations succeed at once, fail (`bad`) or never end (`silent`).
@@ -232,15 +235,63 @@ async fn a_reload_takes_over_all_or_nothing() {
     }
     let report = reload(&format!("{CONFIG}\n[gateway]\ntun = \"other\"\nworkers = 3\n"), "reload").await.unwrap_err();
     assert!(report.contains("`gateway.tun`, `gateway.workers` can't change"), "{report}");
-    assert_eq!(names(), ["site-b/net", "site-b/bad", "site-b/silent"], "nothing changed");
+    assert_eq!(names(), ["never", "site-b/net", "site-b/bad", "site-b/silent"], "nothing changed");
 
     let shorter = CONFIG.replace("children.bad", "# children.bad");
     reload(&shorter, "reload-settings").await.unwrap();
-    assert_eq!(names(), ["site-b/net", "site-b/silent"]);
+    assert_eq!(names(), ["never", "site-b/net", "site-b/silent"]);
     let action = |name| daemon.handle.config().policies.iter().find(|policy| policy.name == name).unwrap().action;
     let silent = action("site-b/silent");
     assert!(reload(CONFIG, "reload").await.unwrap().list("warnings").is_empty());
     assert_eq!(action("site-b/silent"), silent, "a name keeps its id");
+}
+
+#[tokio::test]
+async fn policies_are_listed_and_explained() {
+    let daemon = Daemon::start("policies");
+    let mut client = daemon.client().await;
+    for event in ["list-policy", "list-spd", "list-sad", "policy-readiness"] {
+        client.register(event).await.unwrap();
+    }
+    let all = Message::new().with("trap", "yes").with("drop", "yes").with("pass", "yes");
+    let (_, policies) = call(&mut client, "list-policies", all).await;
+    assert_eq!(policies.len(), 4);
+    let trap = policies[0].section("site-b/net").unwrap();
+    assert_eq!(
+        (trap.text("child"), trap.text("ike"), trap.text("mode")),
+        (Some("net"), Some("site-b"), Some("TUNNEL"))
+    );
+    assert_eq!(trap.list("remote-ts"), ["10.2.0.0/16"]);
+    let (_, dropped) = call(&mut client, "list-policies", Message::new().with("drop", "yes")).await;
+    assert_eq!(dropped[0].section("never").unwrap().text("mode"), Some("DROP"));
+
+    let (_, spd) = call(&mut client, "list-spd", Message::new()).await;
+    let first = spd[0].section("never").unwrap();
+    assert_eq!(
+        (first.text("position"), first.text("action"), first.text("place")),
+        (Some("1"), Some("discard"), Some("cygnet.toml line 9"))
+    );
+    let protect = spd[1].section("site-b/net").unwrap();
+    let level = ["level-in", "level-out", "while-negotiating", "after-failure"].map(|key| protect.text(key).unwrap());
+    assert_eq!(level, ["require", "require", "hold", "drop"]);
+    assert!(call(&mut client, "list-sad", Message::new()).await.1.is_empty());
+
+    let ask = |words: [&str; 2]| Message::new().with_list("flow", words);
+    let (answer, _) = call(&mut client, "explain-flow", ask(["10.1.0.1", "10.2.0.1"])).await;
+    let answer = answer.unwrap();
+    assert_eq!((answer.text("name"), answer.text("outbound")), (Some("site-b/net"), Some("held")));
+    assert!(answer.text("policy").unwrap().starts_with("site-b/net (cygnet.toml line 6)"));
+    let (refused, _) = call(&mut client, "explain-flow", ask(["10.1.0.1", "host"])).await;
+    assert!(refused.unwrap_err().contains("not an IP address"));
+
+    daemon.handle.notify(Notice::Failed(failure(&daemon.handle.config().ike.connections[0])));
+    let (_, rows) = call(&mut client, "policy-readiness", Message::new()).await;
+    let reason = |name: &str| rows.iter().find_map(|row| row.section(name)).unwrap().text("reason").unwrap().to_owned();
+    assert!(reason("site-b/bad").contains("`require` already"), "{}", reason("site-b/bad"));
+    let (answer, _) = call(&mut client, "explain-flow", ask(["10.3.0.1", "10.4.0.1"])).await;
+    let answer = answer.unwrap();
+    assert!(answer.text("sa").unwrap().contains("failed 0s ago: no common proposal"), "{answer:?}");
+    assert_eq!(answer.text("outbound"), Some("dropped"));
 }
 
 #[tokio::test]
@@ -434,6 +485,12 @@ async fn the_real_swanctl_drives_us() {
         (&["--version", "--daemon"][..], true, &["cygnet"][..]),
         (&["--stats"], true, &["uptime: ", "IKE_SAs: 0 total, 0 half-open"]),
         (&["--list-conns"], true, &["site-b: IKEv2", "local pre-shared key authentication", "remote: 10.2.0.0/16"]),
+        (
+            &["--list-pols"],
+            true,
+            &["site-b/net, TUNNEL", "local:  10.1.0.0/16", "remote: 10.2.0.0/16", "never, DROP", "remote: 10.7.0.0/16"],
+        ),
+        (&["--reload-settings"], true, &[]),
         (&["--initiate", "--child", "net"], true, &["initiate completed successfully", "CHILD_SA net{2} established"]),
         (
             &["--list-sas"],
