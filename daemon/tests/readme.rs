@@ -31,6 +31,9 @@ impl Folder {
             CertificateParams::new(vec!["a.example".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
         folder.write("a.pem", &certificate.pem());
         folder.write("a.key", &key.serialize_pem());
+        folder.write("mesh.psk", "a secret that all the nodes of a network share");
+        folder.write("lab-in.key", &"07".repeat(64));
+        folder.write("lab-out.key", &"08".repeat(64));
         folder.write("b.psk", "a secret of the example on the first page");
         folder.write("branch.psk", "a secret of the long example further down");
         folder
@@ -54,12 +57,13 @@ fn its_configurations_are_legal() {
     let folder = Folder::new();
     let readme = readme();
     let examples: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let config =
             cygnet::config::parse(example, "README.md", &folder.0).unwrap_or_else(|report| panic!("{report:?}"));
-        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-        assert!(!config.ike.connections.is_empty());
+        // Manual SAs are warned about, and nothing else is.
+        assert_eq!(config.warnings.len(), usize::from(!config.manual.is_empty()), "{:?}", config.warnings);
+        assert!(!config.ike.connections.is_empty() || !config.manual.is_empty());
     }
 }
 
