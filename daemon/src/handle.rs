@@ -14,8 +14,8 @@ use cygnet_spd::Policies;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::config::Config;
-use crate::inspect::Inspection;
 use crate::narrate;
+use crate::net::filter::Watch;
 use crate::reload::{Reload, ReloadError};
 use crate::workers::{AuditEvent, DataPath};
 
@@ -32,13 +32,15 @@ pub struct Handle {
     notices: broadcast::Sender<Arc<Notice>>,
     config: Arc<ArcSwap<Config>>,
     /// Not owned: when the gateway stops, its sockets and its device are closed, whoever holds a handle.
-    path: Weak<DataPath>,
+    pub(crate) path: Weak<DataPath>,
+    /// Of the filter, if there is one.
+    pub(crate) watch: Option<Watch>,
     failures: Arc<Mutex<Failures>>,
 }
 
 /// The last failure of each child, or of a connection as a whole. Only of what is configured: strangers must not make
 /// it grow.
-type Failures = HashMap<(String, Option<String>), Failed>;
+pub(crate) type Failures = HashMap<(String, Option<String>), Failed>;
 
 /// Where the requests of a [`Handle`] arrive.
 pub(crate) struct Inbox {
@@ -72,14 +74,18 @@ pub(crate) struct Terms {
 const NOTICES: usize = 1024;
 
 impl Handle {
-    /// A handle of a gateway that runs by `config` with the data path `path`, and the other end of it.
-    pub(crate) fn new(config: Config, path: Weak<DataPath>) -> (Self, Inbox) {
+    /// A handle of a gateway that runs by `config` with the data path `path` and the filter that `watch` reads, and the other end of
+    /// it.
+    pub(crate) fn new(config: Config, path: Weak<DataPath>, watch: Option<Watch>) -> (Self, Inbox) {
         let (requests, driver) = mpsc::channel(64);
         let (reloads, keeper) = mpsc::channel(4);
         let (notices, _) = broadcast::channel(NOTICES);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let failures = Arc::default();
-        (Self { requests, reloads, notices, config, path, failures }, Inbox { requests: driver, reloads: keeper })
+        (
+            Self { requests, reloads, notices, config, path, watch, failures },
+            Inbox { requests: driver, reloads: keeper },
+        )
     }
 
     /// The configuration of this moment.
@@ -144,20 +150,6 @@ impl Handle {
         status.await.map_err(|_| Stopped)
     }
 
-    /// Policies and SAs of this moment, with all that is known of them.
-    ///
-    /// # Errors
-    /// [`Stopped`] if the gateway is gone.
-    pub async fn inspect(&self) -> Result<Inspection, Stopped> {
-        let status = self.status().await?;
-        let config = self.config();
-        let path = self.path.upgrade();
-        let mut pairs = path.as_ref().map_or_else(Vec::new, |path| path.sad.statuses());
-        pairs.sort_by_key(|status| status.pair.order());
-        let policies = path.map_or_else(|| Arc::new(config.policies.clone()), |path| path.policies.load_full());
-        Ok(Inspection { config, status, policies, pairs, failures: self.failures().clone(), clear: None })
-    }
-
     /// Why the last negotiation of a connection, or of one of its children, failed, if none has succeeded since.
     pub fn last_failure(&self, connection: &str) -> Option<Failed> {
         let failures = self.failures();
@@ -165,7 +157,7 @@ impl Handle {
         of.max_by_key(|failed| failed.at).cloned()
     }
 
-    fn failures(&self) -> MutexGuard<'_, Failures> {
+    pub(crate) fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -247,21 +239,6 @@ pub struct Failed {
     pub remote: IpAddr,
     /// Why, and what to do.
     pub reason: String,
-}
-
-/// What a peer sent in the clear where a policy protects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// Name of the policy.
-    pub policy: String,
-    /// From whom; `None` counts all peers of the policy.
-    pub peer: Option<IpAddr>,
-    /// How many packets.
-    pub packets: u64,
-    /// How many octets.
-    pub octets: u64,
-    /// Time since the last one; `None` if there was none, or it was too long ago to be known.
-    pub last: Option<Duration>,
 }
 
 /// Use of a pair of ESP SAs since its installation.

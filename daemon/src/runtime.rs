@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use cygnet_ike::Endpoint;
+use cygnet_spd::Action;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -16,10 +17,12 @@ use crate::driver::{Driver, KeySink, Wanted, now};
 use crate::handle::{Handle, Inbox, Notice};
 use crate::install;
 use crate::keylog::KeyLog;
+use crate::net::filter::{Refusal, Watch};
 use crate::net::{Host, HostError, Listen, Net, Sockets};
 use crate::reload::{Keeper, Reload};
 use crate::tun::{Tun, TunDevice};
-use crate::workers::{DataPath, Threads, WorkerFailure};
+use crate::workers::audit::Reason;
+use crate::workers::{AuditEvent, Clear, DataPath, Threads, WorkerFailure};
 
 /// IKE messages that may wait for the driver.
 const IKE_QUEUE: usize = 1024;
@@ -134,10 +137,15 @@ impl Gateway {
             fwmark: gateway.fwmark,
         };
         let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);
-        let host = Host::set_up(gateway, &config.policies, &net).await.map_err(StartError::Host)?;
+        let mut host = Host::set_up(gateway, &config.policies, &net).await.map_err(StartError::Host)?;
         let parts = Parts { config, net, tun: Arc::new(tun), keys };
-        match Self::run(parts) {
-            Ok(running) => Ok(running.keep(Some(host))),
+        match Self::run(parts, host.watch()) {
+            Ok(running) => {
+                if let Some(refusals) = host.refusals() {
+                    tokio::spawn(audit_refusals(refusals, running.handle.path.clone()));
+                }
+                Ok(running.keep(Some(host)))
+            }
             Err(error) => {
                 host.remove().await;
                 Err(error)
@@ -150,10 +158,10 @@ impl Gateway {
     /// # Errors
     /// When the system gives no threads.
     pub fn assemble(parts: Parts) -> Result<Self, StartError> {
-        Ok(Self::run(parts)?.keep(None))
+        Ok(Self::run(parts, None)?.keep(None))
     }
 
-    fn run(parts: Parts) -> Result<Running, StartError> {
+    fn run(parts: Parts, watch: Option<Watch>) -> Result<Running, StartError> {
         let Parts { mut config, net, tun, keys } = parts;
         let mut names = PolicyNames::new();
         names.adopt(&mut config);
@@ -169,7 +177,7 @@ impl Gateway {
         let endpoint = Endpoint::new(config.ike.clone(), Box::new(rand::make_rng::<StdRng>()), now());
         let nat_keepalive = config.gateway.nat_keepalive;
         let wanted = Wanted::all(&config.ike);
-        let (handle, Inbox { mut requests, reloads }) = Handle::new(config, Arc::downgrade(&path));
+        let (handle, Inbox { mut requests, reloads }) = Handle::new(config, Arc::downgrade(&path), watch);
         let driver = Driver::new(endpoint, path, handle.clone(), wanted, nat_keepalive, keys);
         let ended_well = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended_well);
@@ -240,6 +248,21 @@ impl Running {
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(Keeper::new(handle.clone(), names, host).run(reloads, stop));
         Gateway { handle, driver, threads, failures, ended_well, keeper, stop_keeper }
+    }
+}
+
+/// Tells of packets that the filter dropped, each with the policy that wanted it (RFC 4301 §5.2 step 3b).
+async fn audit_refusals(mut refusals: mpsc::Receiver<Refusal>, path: Weak<DataPath>) {
+    while let Some(Refusal { flow }) = refusals.recv().await {
+        let Some(path) = path.upgrade() else { return };
+        let policies = path.policies.load();
+        let action = flow.as_ref().and_then(|flow| policies.find(flow)).map(|policy| policy.action);
+        let (reason, policy) = match action {
+            Some(Action::Protect(policy)) => (Clear::Unprotected, Some(policy)),
+            _ => (Clear::Discarded, None),
+        };
+        let event = AuditEvent { flow, policy, ..AuditEvent::new(Reason::Clear(reason)) };
+        path.audit.report(Instant::now(), event);
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) fn spd(socket: &Path, as_json: bool) -> Result<(), Report> {
     if as_json {
         return print(format_args!("{:#}", json(&entries)));
     }
-    let mut rows = table(&["policy", "local", "remote", "action", "SAs", "in", "out", "clear in"]);
+    let mut rows = table(&["policy", "local", "remote", "action", "SAs", "in", "out", "in the clear"]);
     for (name, entry) in &entries {
         let text = |key: &str| entry.text(key).unwrap_or("");
         let action = match text("action") {
@@ -145,10 +145,10 @@ pub(super) fn spd(socket: &Path, as_json: bool) -> Result<(), Report> {
             }
             action => action.to_owned(),
         };
-        let traffic = |what: &str, way: &str| match entry.text(&format!("{what}bytes-{way}")) {
+        let traffic = |way: &str| match entry.text(&format!("bytes-{way}")) {
             None => String::new(),
             Some(bytes) => {
-                let packets = entry.text(&format!("{what}packets-{way}")).unwrap_or("0");
+                let packets = entry.text(&format!("packets-{way}")).unwrap_or("0");
                 format!("{}\n{packets} packets", octets(bytes))
             }
         };
@@ -158,9 +158,14 @@ pub(super) fn spd(socket: &Path, as_json: bool) -> Result<(), Report> {
             entry.list("remote-ts").join("\n"),
             action,
             text("sas").to_owned(),
-            traffic("", "in"),
-            traffic("", "out"),
-            traffic("clear-", "in"),
+            traffic("in"),
+            traffic("out"),
+            ["in", "out"]
+                .iter()
+                .filter_map(|way| Some(format!("{way} {}", entry.text(&format!("clear-packets-{way}"))?)))
+                .chain(entry.text("clear-dropped-in").map(|count| format!("dropped {count}")))
+                .collect::<Vec<_>>()
+                .join("\n"),
         ]);
     }
     print(format_args!("{rows}"))
@@ -183,7 +188,7 @@ pub(super) fn readiness(socket: &Path, as_json: bool) -> Result<(), Report> {
     if as_json {
         return print(format_args!("{:#}", json(&entries)));
     }
-    let mut rows = table(&["policy", "peer", "protected", "clear in", "last", "`require`"]);
+    let mut rows = table(&["policy", "peer", "protected", "clear in", "last", "clear out", "`require`"]);
     for (name, entry) in &entries {
         let text = |key: &str| entry.text(key).unwrap_or("");
         let verdict = if entry.flag("ready") { "safe" } else { "not yet" };
@@ -193,6 +198,7 @@ pub(super) fn readiness(socket: &Path, as_json: bool) -> Result<(), Report> {
             entry.text("protected-for").map_or("no".to_owned(), |seconds| format!("for {}", time(seconds))),
             format!("{}\n{} packets", octets(text("clear-bytes-in")), text("clear-packets-in")),
             entry.text("last-clear-in").map_or("never".to_owned(), |seconds| format!("{} ago", time(seconds))),
+            format!("{} packets", text("clear-packets-out")),
             format!("{verdict}\n{}", text("reason")),
         ]);
     }

@@ -107,11 +107,14 @@ fn spd_entry(inspection: &Inspection, position: usize, policy: &Policy) -> Messa
         if let Some(at) = used.flatten().max() {
             entry.set("use", at.elapsed().as_secs());
         }
-        let seen = || inspection.clear.iter().flatten().filter(|seen| seen.policy == policy.name);
-        if inspection.clear.is_some() {
-            entry.set("clear-packets-in", seen().map(|seen| seen.packets).sum::<u64>());
-            entry.set("clear-bytes-in", seen().map(|seen| seen.octets).sum::<u64>());
+        if let Some(cleared) = inspection.cleared.get(&id) {
+            entry.set("clear-packets-out", cleared.packets);
+            entry.set("clear-bytes-out", cleared.octets);
         }
+    }
+    if let Some((accepted, dropped)) = inspection.filtered.as_ref().and_then(|seen| seen.packets.get(&policy.name)) {
+        entry.set("clear-packets-in", accepted);
+        entry.set("clear-dropped-in", dropped);
     }
     with_selectors(entry, policy)
 }
@@ -237,7 +240,8 @@ pub(super) async fn explain_flow(session: &Session, arguments: &Message) -> Mess
 pub(super) async fn policy_readiness(session: &Session) -> Message {
     inspect(session, async |inspection| {
         for row in readiness(&inspection) {
-            let Readiness { policy, required, peer, protected, clear_packets, clear_octets, last_clear, ready, reason } = row;
+            let Readiness { policy, required, peer, protected, clear_packets, clear_octets, last_clear, .. } = row;
+            let Readiness { sent_clear, last_sent_clear, ready, reason, .. } = row;
             let mut entry = Message::new().with("policy", &policy);
             if let Some(peer) = peer {
                 entry.set("peer", peer);
@@ -250,6 +254,10 @@ pub(super) async fn policy_readiness(session: &Session) -> Message {
             entry.set("clear-bytes-in", clear_octets);
             if let Some(last) = last_clear {
                 entry.set("last-clear-in", last.as_secs());
+            }
+            entry.set("clear-packets-out", sent_clear);
+            if let Some(last) = last_sent_clear {
+                entry.set("last-clear-out", last.as_secs());
             }
             entry.set("ready", if ready { "yes" } else { "no" });
             let entry = entry.with("reason", reason);

@@ -13,9 +13,10 @@ use super::render;
 use super::vici::{Message, Packet};
 use crate::handle::{Handle, Notice, Traffic};
 use crate::narrate::{self, Line};
+use crate::workers::AuditEvent;
 
 /// Events that come by themselves.
-pub(super) const PUBLISHED: [&str; 5] = ["log", "ike-updown", "child-updown", "ike-rekey", "child-rekey"];
+pub(super) const PUBLISHED: [&str; 6] = ["log", "ike-updown", "child-updown", "ike-rekey", "child-rekey", "audit"];
 
 /// Events that are the results of a command, for the client that gave it.
 const STREAMED: [&str; 7] =
@@ -101,6 +102,7 @@ fn events(notice: &Notice, memory: &mut BTreeMap<IkeSaId, IkeStatus>) -> Vec<(&'
         Notice::ChildDown { child, last: Some(last), traffic, .. } => {
             events.push(("child-updown", updown(false, last, with_child(last, *child, traffic))));
         }
+        Notice::Audit { event, policy } => events.push(("audit", audit(event, policy.as_deref()))),
         _ => {}
     }
     remember(notice, memory);
@@ -132,6 +134,28 @@ fn updown(up: bool, ike: &IkeStatus, section: Message) -> Message {
 fn with_child(ike: &IkeStatus, child: ChildId, traffic: &Traffic) -> Message {
     let children = ike.children.iter().filter(|status| status.id == child);
     render::ike(ike).with_section("child-sas", render::children(children, |_| *traffic))
+}
+
+/// A packet that was discarded, as far as it is known. An event of our own.
+fn audit(event: &AuditEvent, policy: Option<&str>) -> Message {
+    let mut message = Message::new().with("reason", event.reason.name()).with("msg", event);
+    if let Some(policy) = policy {
+        message.set("policy", policy);
+    }
+    if let Some(flow) = &event.flow {
+        let (local, remote) = flow.selectors();
+        message = message.with("local-ts", local).with("remote-ts", remote);
+    }
+    if let Some(peer) = event.peer {
+        message.set("remote-host", peer);
+    }
+    if let Some(spi) = event.spi {
+        message.set("spi", spi);
+    }
+    if let Some(sequence) = event.sequence {
+        message.set("sequence", sequence);
+    }
+    message.with("suppressed", event.suppressed)
 }
 
 /// A line of the log as strongSwan's clients expect it.

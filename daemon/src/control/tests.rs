@@ -188,7 +188,7 @@ impl Daemon {
         std::fs::write(&file, CONFIG).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = Arc::new(config::load(&file).unwrap());
-        let (handle, inbox) = Handle::new((*config).clone(), std::sync::Weak::new());
+        let (handle, inbox) = Handle::new((*config).clone(), std::sync::Weak::new(), None);
         let gateway = Pretended { handle: handle.clone(), config: config.clone(), sas: Vec::new(), next: 1 };
         tokio::spawn(gateway.run(inbox.requests));
         tokio::spawn(serve(listener, handle.clone()));

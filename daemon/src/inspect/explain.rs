@@ -210,9 +210,15 @@ fn none(inspection: &Inspection, policy: &Policy, flow: &Flow) -> (String, SaSta
     }
     let others = inspection.pairs_of(policy).count();
     match inspection.missing(policy, flow.remote) {
-        Missing::Negotiating(_) => ("none yet: it is being negotiated".to_owned(), SaState::Negotiating),
-        Missing::Failed(Failed { at, reason, .. }) => {
-            (format!("none: the negotiation failed {} ago: {reason}", span(at.elapsed())), SaState::Failed)
+        Missing::Negotiating => ("none yet: it is being negotiated".to_owned(), SaState::Negotiating),
+        Missing::Failed(failed, wait) => {
+            let mut text = format!("none: the negotiation {}", failure(failed.as_ref()));
+            match wait {
+                Some(wait) => text.push_str(&format!("; the next attempt is due in {}", span(wait))),
+                // Nobody waits: the next packet asks again.
+                None => text.push_str("; the next packet asks again"),
+            }
+            (text, if wait.is_some() { SaState::Failed } else { SaState::Negotiating })
         }
         Missing::NotAsked if others > 0 => {
             (format!("none for this packet; {others} of this policy for others"), SaState::Negotiating)
@@ -220,6 +226,14 @@ fn none(inspection: &Inspection, policy: &Policy, flow: &Flow) -> (String, SaSta
         Missing::NotAsked => {
             ("none: no connection is up; this packet would ask for one".to_owned(), SaState::Negotiating)
         }
+    }
+}
+
+/// `failed 3s ago: REASON`.
+pub(super) fn failure(failed: Option<&Failed>) -> String {
+    match failed {
+        Some(Failed { at, reason, .. }) => format!("failed {} ago: {reason}", span(at.elapsed())),
+        None => "failed".to_owned(),
     }
 }
 

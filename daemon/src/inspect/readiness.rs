@@ -30,6 +30,10 @@ pub struct Readiness {
     pub clear_octets: u64,
     /// Time since the last of them; `None` if there was none, as far as is known.
     pub last_clear: Option<Duration>,
+    /// Packets of the policy that we sent in the clear for want of an SA, to whomever.
+    pub sent_clear: u64,
+    /// Time since the last of those.
+    pub last_sent_clear: Option<Duration>,
     /// Whether nothing would be lost by `require`.
     pub ready: bool,
     /// Why, or why not.
@@ -61,7 +65,8 @@ fn of_policy(inspection: &Inspection, policy: &Policy) -> Vec<Readiness> {
         let known = peers.entry(peer).or_default();
         known.protected = known.protected.max(Some(age));
     }
-    for seen in inspection.clear.iter().flatten().filter(|seen| seen.policy == policy.name) {
+    let all = inspection.filtered.iter().flat_map(|filtered| &filtered.seen);
+    for seen in all.filter(|seen| seen.policy == policy.name) {
         let peer = if policy.terms.mode == Mode::Transport { seen.peer } else { None };
         let known = peers.entry(peer).or_default();
         known.packets += seen.packets;
@@ -86,7 +91,7 @@ fn judge(inspection: &Inspection, policy: &Policy, peer: Option<IpAddr>, known: 
     let (ready, reason) = match known.protected {
         _ if required => (true, "`require` already".to_owned()),
         None => (false, missing(inspection, policy, peer)),
-        Some(_) if inspection.clear.is_none() => {
+        Some(_) if inspection.filtered.is_none() => {
             (false, "nobody looks for clear traffic: `gateway.clear_filter` is off".to_owned())
         }
         Some(_) if known.last.is_some_and(|last| last < QUIET) => {
@@ -102,7 +107,13 @@ fn judge(inspection: &Inspection, policy: &Policy, peer: Option<IpAddr>, known: 
             (true, format!("protected for {}, nothing in the clear for {}", span(age), span(quiet)))
         }
     };
+    let cleared = match policy.action {
+        Action::Protect(id) => inspection.cleared.get(&id).copied(),
+        Action::Bypass | Action::Discard => None,
+    };
     Readiness {
+        sent_clear: cleared.map_or(0, |cleared| cleared.packets),
+        last_sent_clear: cleared.and_then(|cleared| cleared.last),
         policy: policy.name.clone(),
         required,
         peer,
@@ -118,10 +129,8 @@ fn judge(inspection: &Inspection, policy: &Policy, peer: Option<IpAddr>, known: 
 fn missing(inspection: &Inspection, policy: &Policy, peer: Option<IpAddr>) -> String {
     let any = IpAddr::from([0, 0, 0, 0]);
     match inspection.missing(policy, peer.unwrap_or(any)) {
-        Missing::Failed(failed) => {
-            format!("no SA: the negotiation failed {} ago: {}", span(failed.at.elapsed()), failed.reason)
-        }
-        Missing::Negotiating(_) => "no SA yet: it is being negotiated".to_owned(),
+        Missing::Failed(failed, _) => format!("no SA: the negotiation {}", super::explain::failure(failed.as_ref())),
+        Missing::Negotiating => "no SA yet: it is being negotiated".to_owned(),
         Missing::NotAsked => "no SA, and no traffic that asks for one".to_owned(),
     }
 }
@@ -130,7 +139,7 @@ fn missing(inspection: &Inspection, policy: &Policy, peer: Option<IpAddr>) -> St
 mod tests {
     use super::super::testing::moment;
     use super::*;
-    use crate::handle::Seen;
+    use crate::inspect::{Filtered, Seen};
 
     const MESH: &str = "children.all = { mode = \"transport\", level = \"use\", start_action = \"trap\" }\n";
 
@@ -146,14 +155,15 @@ mod tests {
         assert!(!row.ready && row.reason.contains("no SA"), "{}", row.reason);
 
         inspection = inspection.with_sas();
-        inspection.clear = Some(vec![seen([192, 0, 2, 2], 5), seen([192, 0, 2, 3], 5)]);
+        let filtered = |seen| Some(Filtered { seen, ..Filtered::default() });
+        inspection.filtered = filtered(vec![seen([192, 0, 2, 2], 5), seen([192, 0, 2, 3], 5)]);
         let rows = readiness(&inspection);
         assert_eq!(rows.iter().map(|row| row.ready).collect::<Vec<_>>(), [false, false]);
         assert_eq!((rows[0].clear_packets, rows[0].clear_octets), (3, 300));
         assert!(rows[0].reason.contains("still sends in the clear, 5s ago"), "{}", rows[0].reason);
         assert!(rows[1].reason.contains("no SA"), "{}", rows[1].reason);
 
-        inspection.clear = Some(vec![seen([192, 0, 2, 2], 600)]);
+        inspection.filtered = filtered(vec![seen([192, 0, 2, 2], 600)]);
         assert!(readiness(&inspection)[0].reason.contains("look again in a minute"));
         let policy = inspection.policies.iter().next().expect("one").clone();
         let known =
@@ -161,7 +171,7 @@ mod tests {
         let row = judge(&inspection, &policy, None, &known);
         assert!(row.ready, "{}", row.reason);
         assert_eq!(row.reason, "protected for 5m, nothing in the clear for 3m");
-        inspection.clear = None;
+        inspection.filtered = None;
         assert!(!judge(&inspection, &policy, None, &known).ready, "nobody looked");
     }
 

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cygnet_esp::{ENCR, Inbound, Outbound, Spi};
 use cygnet_sad::{Activation, Lifetime, NewPair, Origin, PairId, Sad};
-use cygnet_spd::{Action, Flow};
+use cygnet_spd::{Action, Flow, SaState};
 
-use super::Inspection;
+use super::{Filtered, Inspection};
 use crate::config;
 use crate::handle::{Failed, Status};
+use crate::workers::{Key, Shunt};
 
 /// A gateway by `children` of one connection and `policies`, without SAs.
 pub(crate) fn moment(remote: &str, rest: &str) -> Inspection {
@@ -26,8 +27,9 @@ pub(crate) fn moment(remote: &str, rest: &str) -> Inspection {
         tun: "cygnet0".to_owned(),
     };
     let policies = Arc::new(config.policies.clone());
-    let (pairs, failures) = Default::default();
-    Inspection { config: Arc::new(config), status, policies, pairs, failures, clear: Some(Vec::new()) }
+    let (pairs, failures, shunts, cleared) = Default::default();
+    let filtered = Some(Filtered::default());
+    Inspection { config: Arc::new(config), status, policies, pairs, failures, shunts, cleared, filtered }
 }
 
 impl Inspection {
@@ -67,6 +69,10 @@ impl Inspection {
     pub(crate) fn with_failure(mut self, child: &str, reason: &str) -> Self {
         let failed =
             Failed { at: Instant::now(), remote: "192.0.2.2".parse().expect("an address"), reason: reason.to_owned() };
+        let wanted = self.policies.iter().find(|policy| policy.name == format!("c/{child}")).expect("a policy");
+        let Action::Protect(policy) = wanted.action else { panic!("it protects") };
+        let until = Some(Instant::now() + Duration::from_secs(30));
+        self.shunts.push(Shunt { key: Key { policy, remote: None }, state: SaState::Failed, until });
         self.failures.insert(("c".to_owned(), Some(child.to_owned())), failed);
         self
     }
