@@ -12,13 +12,13 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, PolicyNames};
+use crate::config::{Config, Mtu, PolicyNames};
 use crate::driver::{Driver, KeySink, Wanted, now};
 use crate::handle::{Handle, Inbox, Notice};
 use crate::install;
 use crate::keylog::KeyLog;
 use crate::net::filter::{Refusal, Watch};
-use crate::net::{Host, HostError, Listen, Net, Sockets};
+use crate::net::{Host, HostError, Listen, Net, Sockets, path_mtu};
 use crate::reload::{Keeper, Reload};
 use crate::tun::{Tun, TunDevice};
 use crate::workers::audit::Reason;
@@ -127,8 +127,12 @@ impl Gateway {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let gateway = &config.gateway;
         let keys = gateway.key_log.as_deref().map(key_sink).transpose()?;
-        let tun = TunDevice::create(&gateway.tun, gateway.mtu.octets())
-            .map_err(|error| StartError::Tun { name: gateway.tun.clone(), error })?;
+        let tun_failed = |error| StartError::Tun { name: gateway.tun.clone(), error };
+        let mtu = match gateway.mtu {
+            Mtu::Fixed(octets) => octets,
+            Mtu::Auto => path_mtu::tun_mtu(&gateway.listen).await.map_err(tun_failed)?,
+        };
+        let tun = TunDevice::create(&gateway.tun, mtu).map_err(tun_failed)?;
         let listen = Listen {
             addresses: gateway.listen.clone(),
             ike_port: gateway.ike_port,
@@ -139,7 +143,7 @@ impl Gateway {
         let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);
         let mut host = Host::set_up(gateway, &config.policies, &net).await.map_err(StartError::Host)?;
         let parts = Parts { config, net, tun: Arc::new(tun), keys };
-        match Self::run(parts, host.watch()) {
+        match Self::run(parts, mtu, host.watch()) {
             Ok(running) => {
                 if let Some(refusals) = host.refusals() {
                     tokio::spawn(audit_refusals(refusals, running.handle.path.clone()));
@@ -158,14 +162,15 @@ impl Gateway {
     /// # Errors
     /// When the system gives no threads.
     pub fn assemble(parts: Parts) -> Result<Self, StartError> {
-        Ok(Self::run(parts, None)?.keep(None))
+        let mtu = parts.config.gateway.mtu.octets();
+        Ok(Self::run(parts, mtu, None)?.keep(None))
     }
 
-    fn run(parts: Parts, watch: Option<Watch>) -> Result<Running, StartError> {
+    fn run(parts: Parts, mtu: u16, watch: Option<Watch>) -> Result<Running, StartError> {
         let Parts { mut config, net, tun, keys } = parts;
         let mut names = PolicyNames::new();
         names.adopt(&mut config);
-        let path = DataPath::new(net, tun, config.policies.clone(), config.gateway.mtu.octets().into());
+        let path = DataPath::new(net, tun, config.policies.clone(), mtu.into());
         for (n, sa) in (0..).zip(&config.manual) {
             install::manual(&path.sad, Instant::now(), n, sa)
                 .map_err(|error| StartError::Manual { name: sa.name.clone(), error })?;

@@ -49,14 +49,14 @@ pub struct Gateway {
 /// MTU of the TUN device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mtu {
-    /// Large enough for any outer link of usual size: what a path takes is found out per SA (RFC 4301 §8.2).
+    /// As the links of this host allow; what a path takes is found out per SA (RFC 4301 §8.2).
     Auto,
     /// This, octets.
     Fixed(u16),
 }
 
 impl Mtu {
-    /// Octets.
+    /// Octets, where there are no links to look at.
     pub fn octets(self) -> u16 {
         match self {
             Self::Auto => 1400,
