@@ -208,6 +208,7 @@ impl Driver {
             match output {
                 Output::Transmit(transmit) => self.transmit(&transmit),
                 Output::InstallChild(child) => self.install(&child),
+                Output::RetireChild(child) => drop(self.path.sad.retire_outbound(pair_id(child))),
                 Output::ActivateChild(child) => {
                     let path = Arc::clone(&self.path);
                     self.up(pair_id(child), || path.sad.activate(pair_id(child)));
@@ -343,7 +344,7 @@ impl Driver {
                 Some(Notice::Failed(failure))
             }
             Event::Retransmitted { ike, attempt } => Some(Notice::Retransmitted { ike, attempt }),
-            Event::Dropped { path, reason } => {
+            Event::Dropped { path, reason, .. } => {
                 tracing::debug!("IKE datagram from {} dropped: {reason:?}", path.remote);
                 None
             }

@@ -86,6 +86,12 @@ pub async fn log(handle: Handle) {
 }
 
 fn write(notice: &Notice) {
+    if let Notice::Failed(failure) = notice
+        && failure.repeated
+    {
+        let (connection, remote) = (failure.connection.as_deref(), failure.path.remote);
+        return debug!(target: "cygnet::ike", connection, %remote, "negotiation failed again: {}", cause(failure.cause));
+    }
     if let Notice::Failed(failure) = notice {
         // One structured record, whose fields can be searched for and alerted on.
         error!(
@@ -150,6 +156,7 @@ fn cause(cause: FailureCause) -> String {
         FailureCause::Mode => "the sides want different modes (USE_TRANSPORT_MODE)".to_owned(),
         FailureCause::Protocol => "the peer's message breaks the protocol (INVALID_SYNTAX)".to_owned(),
         FailureCause::Timeout => "the peer does not answer".to_owned(),
+        FailureCause::Limit => "too many peers are dialled at once".to_owned(),
         FailureCause::Notified(number) => format!("the peer answered with error notification {number}"),
     }
 }
@@ -164,6 +171,7 @@ pub fn down(reason: DownReason) -> &'static str {
         DownReason::Expired => "its lifetime ended",
         DownReason::Failed => "its negotiation failed",
         DownReason::Rekeyed => "a successor took over",
+        DownReason::Redundant => "both sides had started, the other one stays",
         DownReason::Reconfigured => "the new configuration has no place for it",
     }
 }

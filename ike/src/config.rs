@@ -65,7 +65,8 @@ pub struct Connection {
     pub name: String,
     /// Local outer addresses; empty is any. The first is the source when we initiate.
     pub local_addrs: Vec<IpAddr>,
-    /// Remote outer addresses; empty is any. The first one that is a single host is dialled when we initiate.
+    /// Remote outer addresses; empty is any. The first one that is a single host is dialled when we initiate; for a
+    /// child in transport mode, each one that traffic goes to, with an IKE SA of its own.
     pub remote_addrs: Vec<AddrRange>,
     /// IKE proposals, most wanted first; never empty.
     pub proposals: Vec<Proposal>,

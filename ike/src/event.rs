@@ -67,6 +67,8 @@ pub enum Event {
         path: Path,
         /// Why.
         reason: DropReason,
+        /// See [`Failure::by_stranger`].
+        by_stranger: bool,
     },
     /// Session keys, only with [`Config::report_keys`](crate::Config::report_keys).
     Keys(SessionKeys),
@@ -91,6 +93,8 @@ pub enum DownReason {
     Rekeyed,
     /// A new configuration has no place for it.
     Reconfigured,
+    /// Both sides had started, and what the other one started stays (RFC 7296 §2.8.1).
+    Redundant,
 }
 
 /// A failed negotiation, told so that an operator knows what to change.
@@ -112,6 +116,11 @@ pub struct Failure {
     pub wanted: String,
     /// The change that makes it work.
     pub remedy: String,
+    /// The peer began, and had not authenticated itself: whoever can send us datagrams can set this off, as often as it
+    /// likes, so that reports of it need a limit.
+    pub by_stranger: bool,
+    /// The same, with the same peer, was the last that was told of this connection: once is enough for a log.
+    pub repeated: bool,
 }
 
 /// The kinds of failed negotiation.
@@ -133,6 +142,8 @@ pub enum FailureCause {
     Protocol,
     /// No answer.
     Timeout,
+    /// Too many peers are dialled at once ([`limits::DIALLING`](crate::limits::DIALLING)).
+    Limit,
     /// Another error notification from the peer.
     Notified(u16),
 }

@@ -84,3 +84,14 @@ pub const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a rekey that the peer refused waits before it is tried again, at least.
 pub const REKEY_RETRY: Duration = Duration::from_secs(30);
+
+/// Peers that are dialled for traffic at once, of those that have not answered yet. Without it, a scan of a protected /16
+/// would make 65,000 half-open SAs of our own. All of a /24 fit.
+pub const DIALLING: usize = 256;
+
+/// How long a peer has to answer at least before another one may take its place, when too many are dialled. Without it,
+/// peers that do not exist would keep those that do from being dialled for as long as retransmission goes on.
+pub const DIALLING_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Failures that are known again when they repeat. Without it, a scan would make us remember each address.
+pub const REMEMBERED_FAILURES: usize = 1_024;

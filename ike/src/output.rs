@@ -22,6 +22,9 @@ pub enum Output {
     InstallChild(Box<ChildInstall>),
     /// Start to send on a pair that was installed with [`Activation::OnUse`]; no-op if traffic already did it.
     ActivateChild(ChildId),
+    /// Stop sending on a pair, for good, and go on receiving: another one serves, and this one is about to be deleted.
+    /// A no-op if it is not there.
+    RetireChild(ChildId),
     /// The peer moved: send ESP of this pair to the new remote address and port (RFC 7296 §2.23).
     MoveChild {
         /// The pair.

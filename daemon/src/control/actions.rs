@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cygnet_ike::status::{ChildState, ChildStatus, IkeStatus};
-use cygnet_ike::{ChildId, Command, IkeSaId};
+use cygnet_ike::{ChildId, Command, DownReason, IkeSaId};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -188,6 +188,8 @@ async fn try_initiate(session: &Session, arguments: &Message) -> Result<(), Stri
             Notice::Failed(failure) if failure.connection.as_deref() == Some(connection) && ours(&failure.child) => {
                 return Err(failed(narrate::reason(failure)));
             }
+            // Another one took its place.
+            Notice::IkeDown { reason: DownReason::Redundant | DownReason::Rekeyed, .. } => {}
             Notice::IkeDown { connection: Some(name), reason, .. } if name == connection => {
                 return Err(failed(narrate::down(*reason).to_owned()));
             }

@@ -124,6 +124,8 @@ fn failure(connection: &Connection) -> Failure {
         offered: "aes128gcm16".to_owned(),
         wanted: "aes256gcm16".to_owned(),
         remedy: "add aes256gcm16 to esp_proposals".to_owned(),
+        by_stranger: false,
+        repeated: false,
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use cygnet_spd::{Flow, PolicyId};
+use cygnet_spd::{Flow, Mode, PolicyId};
 
+use super::way::{Undialled, Way};
 use super::{Endpoint, Now};
 use crate::command::Command;
 use crate::config::{Child, Config, Connection, StartAction};
 use crate::event::{DownReason, Event, Failure, FailureCause};
 use crate::exchange::Task;
 use crate::exchange::wish::Wish;
+use crate::limits::{DIALLING, DIALLING_PATIENCE};
 use crate::output::{IkeSaId, Path};
 use crate::sa::IkeSa;
 
@@ -76,13 +78,13 @@ impl Endpoint {
     fn delete_ike(&mut self, id: IkeSaId) {
         let Some(sa) = self.sas.get(&id) else { return };
         if let Some(connection) = sa.connection() {
-            // Other SAs of the connection may still serve its children: those stay wanted.
-            let served_elsewhere = |child: &Child| {
-                self.sas
-                    .values()
-                    .any(|other| other.id() != id && other.is_of(&connection.name) && other.serves(&child.name))
+            // Other SAs of the connection may still serve its children: those stay wanted. So do those of another peer.
+            let stays_wanted = |child: &Child| {
+                let serves =
+                    |other: &IkeSa| other.id() != id && other.is_of(&connection.name) && other.serves(&child.name);
+                self.sas.values().any(serves) || !Way::upkeep(&connection, child).is_of(sa)
             };
-            let unwanted: Vec<&Arc<Child>> = connection.children.iter().filter(|c| !served_elsewhere(c)).collect();
+            let unwanted: Vec<&Arc<Child>> = connection.children.iter().filter(|c| !stays_wanted(c)).collect();
             for child in unwanted {
                 self.upkeep.want(&connection.name, Some(&child.name), false);
             }
@@ -108,26 +110,48 @@ impl Endpoint {
             return self.cannot(connection, child, "there is no such child".to_owned(), "name a configured child");
         }
         self.upkeep.want(connection, child, true);
-        self.bring_up(&found, children, None);
+        self.bring_up(&found, children, None, Way::configured());
     }
 
     fn acquire(&mut self, policy: PolicyId, flow: Flow) {
         let serves =
             |c: &Arc<Connection>| Some((c.clone(), c.children.iter().find(|child| child.policy == policy)?.clone()));
         let Some((connection, child)) = self.cx.config.connections.iter().find_map(serves) else { return };
+        let way = match Way::of(&self.cx.config, &connection, &child, &flow) {
+            Ok(way) => way,
+            Err(Undialled::Own) => return,
+            Err(Undialled::Foreign(what)) => {
+                let wanted = format!("addresses of {}", connection.name);
+                let remedy = "widen `local_addrs` or `remote_addrs`, or let the policy select less".to_owned();
+                return self.not_dialled(
+                    &connection,
+                    &child,
+                    &flow,
+                    FailureCause::NoConnection,
+                    [what, wanted, remedy],
+                );
+            }
+        };
         let wish = Wish::new(child.clone(), Some(flow));
-        let under_way = |sa: &IkeSa| sa.is_of(&connection.name) && sa.expects_for(&wish);
+        let under_way = |sa: &IkeSa| sa.is_of(&connection.name) && way.is_of(sa) && sa.expects_for(&wish);
         if !self.sas.values().any(under_way) {
-            self.bring_up(&connection, vec![child], Some(flow));
+            self.bring_up(&connection, vec![child], Some(flow), way);
         }
     }
 
-    /// Negotiates `children`, on the connection's IKE SA if it has one. What is up or coming is left alone.
-    pub(super) fn bring_up(&mut self, connection: &Arc<Connection>, children: Vec<Arc<Child>>, flow: Option<Flow>) {
+    /// Negotiates `children`, on the connection's IKE SA with the same peer if there is one. What is up or coming is left
+    /// alone.
+    pub(super) fn bring_up(
+        &mut self,
+        connection: &Arc<Connection>,
+        children: Vec<Arc<Child>>,
+        flow: Option<Flow>,
+        way: Way,
+    ) {
         if self.stopping {
             return;
         }
-        let usable = self.sas.values().filter(|sa| sa.is_of(&connection.name) && sa.takes_children());
+        let usable = self.sas.values().filter(|sa| sa.is_of(&connection.name) && way.is_of(sa) && sa.takes_children());
         if let Some(id) = usable.map(IkeSa::id).next_back() {
             return self.with_sa(id, |sa, cx| {
                 for child in children {
@@ -135,10 +159,20 @@ impl Endpoint {
                 }
             });
         }
-        let Some(path) = self.dial(connection) else {
-            let cause = format!("no address to dial: remote_addrs is {}", list(&connection.remote_addrs));
-            return self.cannot(&connection.name, None, cause, "give remote_addrs one single address");
+        let Some(path) = way.path(self.cx.config.ike_port, connection) else {
+            let cause = format!("no single address to dial: remote_addrs is {}", list(&connection.remote_addrs));
+            let remedy = match children.iter().any(|child| child.mode == Mode::Transport) {
+                true => "send traffic: it brings up an SA with each peer of these addresses that it goes to",
+                false => "give remote_addrs one single address",
+            };
+            return self.cannot(&connection.name, None, cause, remedy);
         };
+        if let Some(flow) = flow.filter(|_| !self.may_dial()) {
+            let what = format!("{} peers that have not answered yet", DIALLING);
+            let remedy = "let the policy select only addresses of peers, or wait".to_owned();
+            let why = [what, "fewer at once".to_owned(), remedy];
+            return self.not_dialled(connection, &children[0], &flow, FailureCause::Limit, why);
+        }
         let wanted = children.into_iter().map(|child| Wish::new(child, flow)).collect();
         let sa = IkeSa::initiate(&mut self.cx, connection.clone(), path, wanted);
         if let Some(sa) = sa {
@@ -146,20 +180,43 @@ impl Endpoint {
         }
     }
 
-    /// From and to where an initiator sends.
-    fn dial(&self, connection: &Connection) -> Option<Path> {
-        let remote = connection.remote_addrs.iter().find(|range| range.is_host())?.start();
-        let any: std::net::IpAddr = match remote {
-            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    /// Whether one more peer may be dialled for traffic: perhaps in place of one that had time enough to answer.
+    fn may_dial(&mut self) -> bool {
+        let silent: Vec<&IkeSa> = self.sas.values().filter(|sa| sa.is_dialling()).collect();
+        if silent.len() < DIALLING {
+            return true;
+        }
+        let Some(oldest) = silent.into_iter().min_by_key(|sa| sa.created()) else { return true };
+        let (id, waited) = (oldest.id(), self.cx.now.instant.saturating_duration_since(oldest.created()));
+        if waited < DIALLING_PATIENCE {
+            return false;
+        }
+        self.with_sa(id, IkeSa::give_up);
+        true
+    }
+
+    /// Says once why traffic brings up nothing.
+    fn not_dialled(&mut self, of: &Connection, child: &Child, flow: &Flow, cause: FailureCause, why: [String; 3]) {
+        let [offered, wanted, remedy] = why;
+        let at = |ip| (ip, self.cx.config.ike_port).into();
+        let failure = Failure {
+            connection: Some(of.name.clone()),
+            child: Some(child.name.clone()),
+            ike: None,
+            path: Path { local: at(flow.local), remote: at(flow.remote), marker: false },
+            cause,
+            offered,
+            wanted,
+            remedy,
+            by_stranger: false,
+            repeated: false,
         };
-        let local = connection.local_addrs.iter().find(|ip| ip.is_ipv4() == remote.is_ipv4()).copied().unwrap_or(any);
-        let port = self.cx.config.ike_port;
-        Some(Path { local: (local, port).into(), remote: (remote, port).into(), marker: false })
+        self.cx.failed(failure);
     }
 
     fn cannot(&mut self, connection: &str, child: Option<&str>, cause: String, remedy: &str) {
         let nowhere = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
+        // A command is answered, however often it is given.
         self.cx.event(Event::Failed(Failure {
             connection: Some(connection.to_owned()),
             child: child.map(str::to_owned),
@@ -169,6 +226,8 @@ impl Endpoint {
             offered: cause,
             wanted: format!("one of {}", list(self.cx.config.connections.iter().map(|c| &c.name))),
             remedy: remedy.to_owned(),
+            by_stranger: false,
+            repeated: false,
         }));
     }
 }

@@ -8,6 +8,7 @@ use rand::CryptoRng;
 
 use super::Now;
 use super::spis::Spis;
+use super::told::Told;
 use crate::config::{Config, Connection};
 use crate::event::{DropReason, Event, Failure};
 use crate::identity::Identity;
@@ -29,12 +30,17 @@ pub(crate) struct Ctx {
     effects: Vec<Effect>,
     /// IKE SAs per peer address, half-open ones included.
     per_peer: HashMap<IpAddr, usize>,
+    told: Told,
 }
 
 /// What an SA wants of its endpoint; done when the SA's turn is over.
 pub(crate) enum Effect {
     /// A rekey made this SA.
-    Successor(Box<IkeSa>),
+    Successor { old: IkeSaId, new: Box<IkeSa> },
+    /// IKE_AUTH is done.
+    Authenticated(IkeSaId),
+    /// `heir` keeps these for a while, for packets under way; then they go.
+    Bequest { children: Vec<ChildId>, heir: IkeSaId },
     /// `by` is authenticated as `remote` and says that it knows of no other SA (INITIAL_CONTACT, RFC 7296 §2.4).
     InitialContact { by: IkeSaId, local: Identity, remote: Identity },
     /// Something of this connection went up or down, or failed to.
@@ -54,6 +60,7 @@ impl Ctx {
             owners: HashMap::new(),
             effects: Vec::new(),
             per_peer: HashMap::new(),
+            told: Told::default(),
         }
     }
 
@@ -78,17 +85,30 @@ impl Ctx {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// A datagram of whoever sent it.
     pub(crate) fn dropped(&mut self, path: Path, reason: DropReason) {
-        self.event(Event::Dropped { path, reason });
+        self.event(Event::Dropped { path, reason, by_stranger: true });
     }
 
-    pub(crate) fn failed(&mut self, failure: Failure) {
+    /// A message that an authenticated peer sealed.
+    pub(crate) fn dropped_of_peer(&mut self, path: Path, reason: DropReason) {
+        self.event(Event::Dropped { path, reason, by_stranger: false });
+    }
+
+    pub(crate) fn failed(&mut self, mut failure: Failure) {
+        failure.repeated = self.told.again(&failure);
         self.event(Event::Failed(failure));
     }
 
     pub(crate) fn install(&mut self, child: ChildInstall) {
+        self.told.forget(&child.connection.name, child.path.remote.ip());
         self.owners.insert(child.id, child.ike);
         self.outputs.push_back(Output::InstallChild(Box::new(child)));
+    }
+
+    /// Nothing is sent on it any more.
+    pub(crate) fn retire(&mut self, child: ChildId) {
+        self.outputs.push_back(Output::RetireChild(child));
     }
 
     pub(crate) fn activate(&mut self, child: ChildId) {

@@ -60,6 +60,10 @@ impl Endpoint {
         if !well_formed || datagram.len() > INIT_LEN {
             return Err(DropReason::Malformed);
         }
+        // Our own request, come back to us: we dialled ourselves, or somebody plays tricks.
+        if self.by_spi.contains_key(&header.initiator_spi) {
+            return Err(DropReason::Unexpected);
+        }
         let digest = digest(datagram);
         if let Some(id) = self.by_init.get(&digest).copied() {
             self.with_sa(id, |sa, cx| sa.handle_message(cx, path, header, datagram));

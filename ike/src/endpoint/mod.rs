@@ -7,6 +7,9 @@
 //! | `admission` | may a stranger make us keep state (RFC 7296 §2.6)? |
 //! | `schedule` | which SA wants the clock next? |
 //! | `upkeep` | which children should be up, but are not? |
+//! | `twins` | which SA stays where both sides started one? |
+//! | `way` | with which peer? |
+//! | `told` | was this failure reported before? |
 //! | `context`, `spis` | what do the SAs share? |
 
 mod admission;
@@ -15,9 +18,12 @@ pub(crate) mod context;
 mod inbound;
 mod schedule;
 mod spis;
+mod told;
+mod twins;
 mod upkeep;
+mod way;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
@@ -27,6 +33,7 @@ use self::admission::Admission;
 use self::context::{Ctx, Effect};
 use self::schedule::Schedule;
 use self::upkeep::{Standing, Upkeep};
+use self::way::Way;
 use crate::config::{Child, Config};
 use crate::event::DownReason;
 use crate::message::IkeSpi;
@@ -57,6 +64,8 @@ pub struct Endpoint {
     schedule: Schedule,
     admission: Admission,
     upkeep: Upkeep,
+    /// SAs of ours that give way to one that the other side started at the same time.
+    twins: BTreeSet<IkeSaId>,
     stopping: bool,
 }
 
@@ -79,6 +88,7 @@ impl Endpoint {
             schedule: Schedule::default(),
             admission,
             upkeep,
+            twins: BTreeSet::new(),
             stopping: false,
         }
     }
@@ -95,7 +105,7 @@ impl Endpoint {
             self.with_sa(id, IkeSa::handle_timeout);
         }
         for (connection, child) in self.upkeep.due(now.instant) {
-            self.bring_up(&connection, vec![child], None);
+            self.bring_up(&connection, vec![child], None, Way::configured());
         }
     }
 
@@ -180,9 +190,12 @@ impl Endpoint {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Successor(sa) => {
-                let id = sa.id();
-                self.insert(*sa);
+            Effect::Authenticated(id) => self.authenticated(id),
+            Effect::Bequest { children, heir } => self.bequest(children, heir),
+            Effect::Successor { old, new } => {
+                let id = new.id();
+                self.insert(*new);
+                self.twin_rekeyed(old, id);
                 // What waited on the old SA goes on here.
                 self.with_sa(id, IkeSa::start_next);
             }
@@ -199,7 +212,8 @@ impl Endpoint {
             Effect::Changed(connection) => {
                 let sas = &self.sas;
                 let standing = |child: &Child| {
-                    let all = || sas.values().filter(|sa| sa.is_of(&connection.name));
+                    let way = Way::upkeep(&connection, child);
+                    let all = || sas.values().filter(|sa| sa.is_of(&connection.name) && way.is_of(sa));
                     if all().any(|sa| sa.serves(&child.name)) {
                         Standing::Up
                     } else if all().any(|sa| sa.expects(&child.name)) {
@@ -209,6 +223,7 @@ impl Endpoint {
                     }
                 };
                 self.upkeep.review(self.cx.now.instant, &mut *self.cx.rng, &connection, standing);
+                self.see_to_twins();
             }
         }
     }

@@ -51,6 +51,8 @@ impl Report {
             offered: String::new(),
             wanted: String::new(),
             remedy: String::new(),
+            by_stranger: !sa.initiator && !sa.is_established(),
+            repeated: false,
         })
     }
 

@@ -122,6 +122,10 @@ impl IkeAuth {
         let local_id = connection.local.id.clone();
         sa.establish(cx, Established { secured: *secured, local_id, remote_id, since: cx.now.instant });
         cx.event(Event::IkeUp(sa.id));
+        authenticated(cx, sa, &self.transcript);
+        if sa.is_deleting() {
+            return Ok(());
+        }
 
         let Some(offer) = self.offer else { return Ok(()) };
         if payloads.sa_opt()?.is_none() {
@@ -264,10 +268,18 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, opened: &Opened<'_>) -> Resu
         let (local, remote) = identities;
         cx.effect(Effect::InitialContact { by: sa.id, local, remote });
     }
+    authenticated(cx, sa, &transcript);
     if request.wants_child {
         respond_child(cx, sa, &connection, payloads, &transcript, &mut response);
     }
     Ok(response)
+}
+
+/// Notes when and from which nonces the SA came to be: there may be another one, by the other side.
+fn authenticated(cx: &mut Ctx, sa: &mut IkeSa, transcript: &Transcript) {
+    sa.birth.done = Some(cx.now.instant);
+    sa.birth.lowest_nonce = transcript.ni.clone().min(transcript.nr.clone());
+    cx.effect(Effect::Authenticated(sa.id));
 }
 
 /// The first Child SA, or the reason why not: the IKE SA stands either way (RFC 7296 §1.2).
@@ -284,7 +296,10 @@ fn respond_child(
             choice.push_sa(response);
             choice.push_ts(response);
             let nonces = Nonces { ni: &transcript.ni, nr: &transcript.nr };
-            let origin = Origin { shared: None, nonces, initiator: false, replaces: None, activation: Activation::Now };
+            // Where another SA with this peer may serve, this one waits until the peer surely has it.
+            let alone = cx.sas_with(sa.path.remote.ip()) <= 1;
+            let activation = if alone { Activation::Now } else { Activation::OnUse };
+            let origin = Origin { shared: None, nonces, initiator: false, replaces: None, activation };
             child::install(cx, sa, choice.agreed, origin);
         }
         Err(Failure::Notify(kind, data) | Failure::Fatal(kind, data)) => {

@@ -342,5 +342,7 @@ fn no_proposal(path: Path, here: &[Arc<Connection>], offered: &Sa<'_>) -> event:
         offered: format!("by the peer: {offered}"),
         wanted,
         remedy,
+        by_stranger: true,
+        repeated: false,
     }
 }

@@ -138,7 +138,14 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
         return Ok(response);
     }
     if payloads.deletes().any(Delete::is_ike) {
-        let reason = if sa.superseded { DownReason::Rekeyed } else { DownReason::PeerDeleted };
+        let reason = match (sa.superseded, sa.twin) {
+            (true, _) => DownReason::Rekeyed,
+            (false, Some(_)) => DownReason::Redundant,
+            (false, None) => DownReason::PeerDeleted,
+        };
+        if reason == DownReason::Redundant {
+            sa.retire_children(cx);
+        }
         sa.end(cx, reason);
         return Ok(response);
     }

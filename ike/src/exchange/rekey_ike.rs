@@ -188,6 +188,8 @@ fn succeed(cx: &mut Ctx, old: &mut IkeSa, new: New<'_>) {
             window: Window::default(),
         },
     );
+    sa.birth = old.birth.clone();
+    (sa.twin, sa.twin_asked, sa.confirmed) = (old.twin.take(), old.twin_asked, true);
     sa.peer = old.peer.clone();
     sa.nat = old.nat;
     sa.children = old.children.take();
@@ -200,7 +202,7 @@ fn succeed(cx: &mut Ctx, old: &mut IkeSa, new: New<'_>) {
     old.timers.stop_all();
     cx.event(Event::IkeRekeyed { old: old.id, new: id });
     sa.establish(cx, Established { secured, local_id, remote_id, since: cx.now.instant });
-    cx.effect(Effect::Successor(Box::new(sa)));
+    cx.effect(Effect::Successor { old: old.id, new: Box::new(sa) });
     // Only now are the children where they belong.
     if let Some(connection) = &old.connection {
         cx.changed(connection);

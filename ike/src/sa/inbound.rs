@@ -100,10 +100,11 @@ impl IkeSa {
             return Ok(());
         }
         self.follow(cx, path);
+        self.confirm_by_request(cx);
         let outcome = message.map_err(Failure::from).and_then(|opened| exchange::respond(cx, self, opened));
         match outcome {
             Ok(response) => self.send_response(cx, path, &response),
-            Err(Failure::Drop(reason)) => return Err(reason),
+            Err(Failure::Drop(reason)) => self.drop_sealed(cx, path, reason),
             Err(Failure::Notify(kind, data)) => {
                 let mut response = MessageBuilder::new(header.reply());
                 response.notify(kind, &data);
@@ -127,6 +128,7 @@ impl IkeSa {
     ) -> Result<(), DropReason> {
         let Some(exchange) = self.in_flight.take() else { return Err(DropReason::Unexpected) };
         self.window.answered();
+        self.confirm(cx);
         let is_over = |opened: &&Opened<'_>| opened.payloads().has_notify(NotifyType::INVALID_SYNTAX);
         if self.is_established() && !exchange.ends_sa() && message.as_ref().is_ok_and(is_over) {
             self.rejected(cx);
@@ -135,11 +137,19 @@ impl IkeSa {
         let outcome = message.map_err(Failure::from).and_then(|opened| exchange.finish(cx, self, opened));
         match outcome {
             Ok(()) => {}
-            Err(Failure::Drop(reason)) => cx.dropped(path, reason),
+            Err(Failure::Drop(reason)) => self.drop_sealed(cx, path, reason),
             // A response cannot be answered. What breaks the protocol ends the SA (RFC 7296 §2.21.3).
             Err(Failure::Notify(kind, _) | Failure::Fatal(kind, _)) => self.break_off(cx, kind),
         }
         Ok(())
+    }
+
+    /// What was sealed with the keys of this SA was sent by its peer; by whom that is, IKE_AUTH tells.
+    fn drop_sealed(&self, cx: &mut Ctx, path: Path, reason: DropReason) {
+        match self.is_established() {
+            true => cx.dropped_of_peer(path, reason),
+            false => cx.dropped(path, reason),
+        }
     }
 
     fn repeat_response(&mut self, cx: &mut Ctx, path: Path) {

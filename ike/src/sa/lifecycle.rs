@@ -121,7 +121,7 @@ impl IkeSa {
     }
 
     /// The peer does not answer.
-    fn give_up(&mut self, cx: &mut Ctx) {
+    pub(crate) fn give_up(&mut self, cx: &mut Ctx) {
         if let Some(reason) = self.in_flight.as_ref().and_then(InFlight::deletion) {
             // We wanted it gone, and so it is.
             return self.bury(cx, reason);
@@ -142,6 +142,11 @@ impl IkeSa {
     pub(crate) fn close(&mut self, cx: &mut Ctx, reason: DownReason) {
         match self.phase {
             Phase::Closing { .. } => {}
+            // The peer may take it for established by now: it hears of the end once its response is there.
+            Phase::Initiating(Some(_)) if matches!(self.in_flight, Some(InFlight::IkeAuth(_))) => {
+                self.queue.clear();
+                self.queue.push_back(Task::DeleteIke(reason));
+            }
             Phase::Initiating(_) | Phase::Responding(_) => self.bury(cx, reason),
             Phase::Established(_) if self.deletes_itself() => {}
             Phase::Established(_) => {
@@ -217,6 +222,9 @@ impl IkeSa {
     }
 
     fn remove_children(&mut self, cx: &mut Ctx, reason: DownReason) {
+        if let Some(heir) = self.twin.filter(|_| reason == DownReason::Redundant) {
+            return self.bequeath(cx, heir, reason);
+        }
         let children: Vec<ChildId> = self.children.iter().map(|child| child.id).collect();
         for child in children {
             self.remove_child(cx, child, reason);
@@ -254,6 +262,7 @@ impl IkeSa {
         if let Some(child) = fresh {
             child.unconfirmed = false;
             cx.activate(child.id);
+            self.confirm(cx);
         }
         self.heard(cx);
     }

@@ -7,7 +7,8 @@
 //! | What did we ask? | [`InFlight`] | [`crate::exchange`] |
 //!
 //! This file holds the SA and answers questions about it; [`inbound`] takes its messages, [`outbound`] sends,
-//! [`lifecycle`] runs its timers, opens and closes it, and [`reconfigure`] takes over a new configuration.
+//! [`lifecycle`] runs its timers, opens and closes it, [`reconfigure`] takes over a new configuration, and [`twin`] gives
+//! way to an SA that the other side started at the same time.
 
 pub(crate) mod children;
 mod fragments;
@@ -19,6 +20,7 @@ mod outbound;
 pub(crate) mod phase;
 mod reconfigure;
 pub(crate) mod timers;
+mod twin;
 pub(crate) mod window;
 
 use std::collections::VecDeque;
@@ -63,6 +65,14 @@ pub(crate) struct IkeSa {
     pub(crate) deleted_early: Vec<Spi>,
     /// A successor has its children; only its Delete is to come.
     pub(crate) superseded: bool,
+    /// How it began; a successor inherits it.
+    pub(crate) birth: Birth,
+    /// The peer surely has it, too: as responder of IKE_AUTH, we do not know whether our response arrived.
+    pub(crate) confirmed: bool,
+    /// The other side started one at the same time, and that is the one that stays.
+    pub(crate) twin: Option<IkeSaId>,
+    /// The twin was asked for the children that only this one has.
+    pub(crate) twin_asked: bool,
     /// Digest of the IKE_SA_INIT request that made us responder.
     pub(crate) init_digest: Option<[u8; 32]>,
     pub(crate) created: Instant,
@@ -70,6 +80,19 @@ pub(crate) struct IkeSa {
     pub(crate) heard_at: Instant,
     requests: Reassembly,
     responses: Reassembly,
+}
+
+/// How an IKE SA began, before all rekeys.
+#[derive(Debug, Clone)]
+pub(crate) struct Birth {
+    /// Whether we sent the first IKE_SA_INIT request.
+    pub(crate) ours: bool,
+    /// When we sent or received that.
+    pub(crate) at: Instant,
+    /// When it was authenticated.
+    pub(crate) done: Option<Instant>,
+    /// The lower one of its two nonces, once both are known (RFC 7296 §2.8.1).
+    pub(crate) lowest_nonce: Vec<u8>,
 }
 
 /// What the peer said it can do.
@@ -116,6 +139,10 @@ impl IkeSa {
             nat: NatStatus::default(),
             deleted_early: Vec::new(),
             superseded: false,
+            birth: Birth { ours: initiator, at: now, done: None, lowest_nonce: Vec::new() },
+            confirmed: initiator,
+            twin: None,
+            twin_asked: false,
             init_digest: None,
             created: now,
             heard_at: now,
@@ -197,13 +224,24 @@ impl IkeSa {
         self.coming().any(|coming| wish.is_met_by(coming))
     }
 
-    fn coming(&self) -> impl Iterator<Item = &Wish> {
+    /// Children that are being negotiated, or will be.
+    pub(crate) fn coming(&self) -> impl Iterator<Item = &Wish> {
         let over = matches!(self.phase, Phase::Closing { .. }) || self.is_deleting();
         let queued = self.queue.iter().filter_map(|task| match task {
             Task::CreateChild(wish) => Some(wish),
             _ => None,
         });
         queued.chain(self.in_flight.as_ref().and_then(InFlight::wish)).filter(move |_| !over)
+    }
+
+    /// Whether we dialled a peer that has not answered yet.
+    pub(crate) fn is_dialling(&self) -> bool {
+        self.initiator && matches!(self.phase, Phase::Initiating(None))
+    }
+
+    /// Whether our IKE_AUTH request waits for its answer.
+    pub(crate) fn is_proving(&self) -> bool {
+        matches!((&self.phase, &self.in_flight), (Phase::Initiating(Some(_)), Some(InFlight::IkeAuth(_))))
     }
 
     /// Whether new children can be asked of it: it is initiating or established, and not on its way out.

@@ -51,6 +51,11 @@ pub struct Pair {
     pub link: Link,
     /// Probe every child in both directions this often.
     pub traffic: Option<Duration>,
+    /// Probe only once there is a first pair that both sides have: what a responder sends before is in vain if its response
+    /// is lost, and there is nothing yet that would have carried it.
+    pub probe_once_up: bool,
+    /// How many copies of each packet the network takes: none is loss.
+    pub filter: Option<Filter>,
     /// Turns outgoing IKE datagrams into others, for tests of hostile or broken peers.
     pub tamper: Option<Tamper>,
     seed: u64,
@@ -64,6 +69,9 @@ pub struct Pair {
 
 /// Sees every IKE datagram before the link does; gives what is sent besides it.
 pub type Tamper = Box<dyn FnMut(Side, &[u8]) -> Vec<Vec<u8>>>;
+
+/// Sees every packet before the link does; gives how many copies of it get there.
+pub type Filter = Box<dyn FnMut(&Packet) -> usize>;
 
 /// Names one IKE datagram: SPIs, exchange, flags, message ID, fragment number.
 type MessageKey = (u64, u64, u8, u8, u32, u16);
@@ -80,6 +88,8 @@ impl Pair {
             b: Node::new(address(1), endpoint(b, seed, 2, now, Duration::ZERO)),
             link: Link::new(seed, Faults::NONE),
             traffic: None,
+            probe_once_up: false,
+            filter: None,
             tamper: None,
             seed,
             restarts: 0,
@@ -190,7 +200,7 @@ impl Pair {
     pub fn probe(&mut self, side: Side, policy: PolicyId) -> bool {
         let Some(probe) = self.node_mut(side).probe(policy) else { return false };
         assert!(self.nonces.insert((probe.key, probe.iv)), "seed {}: an ESP nonce was used twice", self.seed);
-        self.link.send(self.now, probe.packet);
+        self.send(probe.packet);
         true
     }
 
@@ -228,6 +238,10 @@ impl Pair {
         }
         if let Some(interval) = self.traffic {
             self.next_probe = self.now + interval;
+            self.probe_once_up = self.probe_once_up && !self.has_common_pair();
+            if self.probe_once_up {
+                return true;
+            }
             for side in [Side::A, Side::B] {
                 let connections = self.node(side).config().connections.clone();
                 for child in connections.iter().flat_map(|connection| &connection.children) {
@@ -242,6 +256,8 @@ impl Pair {
         let side = match packet.to.ip() {
             ip if ip == self.a.address => Side::A,
             ip if ip == self.b.address => Side::B,
+            ip if self.a.also.contains(&ip) => Side::A,
+            ip if self.b.also.contains(&ip) => Side::B,
             _ => return,
         };
         let now = self.clock();
@@ -255,9 +271,19 @@ impl Pair {
             self.check(&packet.bytes);
             let besides = self.tamper.as_mut().map(|tamper| tamper(side, &packet.bytes)).unwrap_or_default();
             let copies: Vec<Packet> = besides.into_iter().map(|bytes| Packet { bytes, ..packet.clone() }).collect();
-            self.link.send(self.now, packet);
+            self.send(packet);
             copies.into_iter().for_each(|copy| self.link.send(self.now, copy));
         }
+    }
+
+    fn has_common_pair(&self) -> bool {
+        let theirs: Vec<_> = self.b.children().iter().map(|child| (child.spi_out, child.spi_in)).collect();
+        self.a.children().iter().any(|child| theirs.contains(&(child.spi_in, child.spi_out)))
+    }
+
+    fn send(&mut self, packet: Packet) {
+        let copies = self.filter.as_mut().map_or(1, |filter| filter(&packet));
+        (0..copies).for_each(|_| self.link.send(self.now, packet.clone()));
     }
 
     /// Nonces are fresh, repetitions exact.

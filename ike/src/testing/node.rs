@@ -19,6 +19,8 @@ pub struct Node {
     pub endpoint: Endpoint,
     /// Its address.
     pub address: IpAddr,
+    /// Further addresses of its own.
+    pub also: Vec<IpAddr>,
     /// Everything its IKE reported.
     pub events: Vec<Event>,
     /// Every IKE datagram it sent.
@@ -55,6 +57,7 @@ impl Node {
         Self {
             endpoint,
             address,
+            also: Vec::new(),
             events: Vec::new(),
             sent: Vec::new(),
             arrived: Vec::new(),
@@ -157,6 +160,7 @@ impl Node {
                 }
                 Output::InstallChild(install) => self.install(*install),
                 Output::ActivateChild(child) => self.activate(child),
+                Output::RetireChild(child) => self.outbound.retain(|sa| sa.child != child),
                 Output::MoveChild { child, path } => {
                     self.outbound.iter_mut().filter(|sa| sa.child == child).for_each(|sa| sa.path = path);
                 }

@@ -1,5 +1,6 @@
 //! Two endpoints in memory, told as message diagrams: what goes well, what is refused, what the network does.
 
+mod both_start;
 mod certificates;
 mod hostile;
 mod lifetime;
@@ -11,6 +12,7 @@ mod reconfigure;
 mod refusal;
 mod rekey;
 mod transport;
+mod trap_any;
 mod tunnel;
 
 use std::time::Duration;
