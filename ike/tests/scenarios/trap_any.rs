@@ -138,16 +138,27 @@ fn a_peer_that_does_not_answer_is_told_once() {
         assert_eq!((failure.cause, failure.path.remote.ip()), (FailureCause::Timeout, nobody));
         assert_eq!((failure.connection.as_deref(), failure.by_stranger), (Some("net"), false));
     }
-    // It comes up, goes, and is silent again: that is news.
-    pair.link.cut = false;
-    pair.b.also.push(nobody);
-    traffic(&mut pair, Side::A, nobody);
-    pair.run();
-    assert_eq!(pair.a.children().len(), 0, "the address is none of B's connections");
+}
+
+#[test]
+fn a_peer_that_was_there_and_is_silent_again_is_news() {
+    let mut pair = network(9);
     let bob = address(1);
-    traffic(&mut pair, Side::A, bob);
-    pair.run();
-    assert_eq!(pair.a.children().len(), 1);
+    for expected in [vec![false, true], vec![false, true, false, true]] {
+        pair.link.cut = true;
+        for _ in 0..2 {
+            traffic(&mut pair, Side::A, bob);
+            pair.run_for(120 * SECOND);
+        }
+        assert_eq!(failures(&pair.a).iter().map(|failure| failure.repeated).collect::<Vec<_>>(), expected);
+        pair.link.cut = false;
+        traffic(&mut pair, Side::A, bob);
+        pair.run();
+        assert_eq!(pair.a.children().len(), 1);
+        let ike = the_ike(&pair.a);
+        pair.command(Side::A, Command::DeleteIke(ike));
+        pair.run();
+    }
 }
 
 #[test]
