@@ -1,16 +1,29 @@
 //! The data path, on threads of its own.
 //!
 //! ```text
-//! outbound:  TUN batch ─► Flow::parse ─► spd ─► sad ─► reserve ─► seal in place ─► UDP batch
-//!                                          │      └► no SA: hold, clear, drop; driver
-//!                                          └► bypass: clear
-//! inbound:   UDP batch ─► classify ─► sad ─► open in place ─► selector check ─► TUN
+//! outbound:  TUN batch ─► fragments? ─► flow cache ─► spd ─► sad ─► fits the path? ─► seal in place ─► UDP batch
+//!                            │                         │      │           └► no: told to its sender
+//!                            └► put together           │      └► no SA: hold, clear, drop; driver asks for one
+//!                                                      └► bypass: clear; discard
+//! inbound:   UDP batch ─► classify ─► sad ─► open in place ─► transport: header back ─► selector check ─► TUN
 //!                            └► IKE ─► driver
 //! ```
 //!
+//! | file | holds |
+//! |---|---|
+//! | `outbound/`, `inbound.rs` | the workers |
+//! | `shunt.rs` | SAs that are wanted and not there: being negotiated, or failed |
+//! | `hold.rs` | packets that wait for them |
+//! | `tally.rs` | what left in the clear for want of them |
+//! | `signals.rs` | what IKE must know |
+//! | `audit.rs`, `rate.rs` | what was discarded, told within limits |
+//! | `counters.rs` | where every packet ended |
+//!
 //! Each worker owns its packet buffers for ever: they are filled, worked on in place, emptied and filled again, and
-//! nothing is allocated per packet. Per batch there is one snapshot of the SAD, and per SA in it one reservation of
-//! sequence numbers or two short locks of the replay window. Every packet ends in exactly one of [`Counters`].
+//! nothing is allocated per packet. Per batch there is one snapshot of policies and SAD, and per SA in it one
+//! reservation of sequence numbers or two short locks of the replay window; a flow seen before costs no look-up. What
+//! is seldom may lock and allocate, within bounds: a packet without SA, a fragment. Every packet ends in exactly one of
+//! [`Counters`].
 //!
 //! TTL: the kernel forwards a packet into the TUN device, and forwards what comes out of it, and takes a hop off each
 //! time. That is the decrement of RFC 4301 §5.1.2; the workers do not repeat it.

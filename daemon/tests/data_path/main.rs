@@ -4,6 +4,7 @@
 mod basics;
 mod fragments;
 mod hostile;
+mod icmp;
 mod levels;
 mod mtu;
 mod replace;

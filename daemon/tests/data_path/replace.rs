@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cygnet::workers::Outbound;
 use cygnet_esp::ENCR;
 use cygnet_sad::PairId;
 use cygnet_spd::{Action, Policies, Selector, Terms};
 
-use crate::support::{A, B, POLICY, packet, pair, policy, successor};
+use crate::support::{A, B, Host, POLICY, packet, pair, policy, successor};
 
 /// How often everything is replaced.
 const TIMES: u32 = 100;
@@ -82,4 +82,25 @@ fn a_warm_flow_follows_what_changes() {
     b.path.sad.install(Instant::now(), successor(&ENCR[0], 2, 1, 0)).expect("an empty SAD");
     a.sends(&one);
     assert_eq!(b.receives(), one);
+}
+
+#[test]
+fn an_idle_worker_keeps_no_keys() {
+    let (a, _b) = pair(&ENCR[0]);
+    let Host { path, tun, mut outbound, .. } = a;
+    let worker = std::thread::spawn(move || outbound.run());
+    let soon = |done: &dyn Fn() -> bool| {
+        (0..500).any(|_| {
+            done() || {
+                std::thread::sleep(Duration::from_millis(10));
+                false
+            }
+        })
+    };
+    assert!(tun.inject(&packet(A, B, 100, 1)));
+    assert!(soon(&|| path.counters.outbound_total(Outbound::Sealed) == 1));
+    let pair = Arc::downgrade(&path.sad.remove(PairId(1)).expect("installed").pair);
+    assert!(soon(&|| pair.strong_count() == 0), "a worker without packets keeps an SA alive");
+    path.tun.stop();
+    worker.join().expect("no panic").expect("the device was stopped");
 }
