@@ -1,6 +1,8 @@
 //! What happens, told to people: one [`Line`] per notice, for the log, for `swanctl --log` and for the command that
 //! waits. A failed negotiation says what was offered, what was wanted and what to change.
 
+use std::time::{Duration, Instant};
+
 use cygnet_ike::status::IkeStatus;
 use cygnet_ike::{ChildId, DownReason, Failure, FailureCause};
 use cygnet_spd::TrafficSelector;
@@ -71,9 +73,16 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
 pub async fn log(handle: Handle) {
     let mut notices = handle.events();
     drop(handle);
+    let mut strangers = Strangers::new(Instant::now());
     loop {
         match notices.recv().await {
             Ok(notice) => {
+                if provoked(&notice) && !strangers.admit(Instant::now()) {
+                    continue;
+                }
+                if let Some(count @ 1..) = provoked(&notice).then(|| strangers.take_suppressed()) {
+                    warn!(target: "cygnet::ike", count, "failures that strangers provoked were not logged");
+                }
                 write(&notice);
                 if matches!(*notice, Notice::Stopping) {
                     return;
@@ -82,6 +91,53 @@ pub async fn log(handle: Handle) {
             Err(RecvError::Lagged(missed)) => warn!(missed, "events came faster than they could be logged"),
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// Failures of strangers that are logged at once.
+const BURST: u32 = 10;
+/// And one more after so long.
+const PACE: Duration = Duration::from_secs(1);
+
+/// A limit on what anybody who can send us a datagram may write to the log.
+struct Strangers {
+    admitted: u32,
+    paced: Instant,
+    suppressed: u64,
+}
+
+impl Strangers {
+    fn new(now: Instant) -> Self {
+        Self { admitted: 0, paced: now, suppressed: 0 }
+    }
+
+    fn admit(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.paced);
+        let earned = u32::try_from(elapsed.as_secs() / PACE.as_secs()).unwrap_or(u32::MAX);
+        if earned > 0 {
+            self.admitted = self.admitted.saturating_sub(earned);
+            self.paced = now;
+        }
+        let room = self.admitted < BURST;
+        if room {
+            self.admitted += 1;
+        } else {
+            self.suppressed += 1;
+        }
+        room
+    }
+
+    fn take_suppressed(&mut self) -> u64 {
+        std::mem::take(&mut self.suppressed)
+    }
+}
+
+/// Whether somebody who is no peer can set this off.
+fn provoked(notice: &Notice) -> bool {
+    match notice {
+        Notice::Failed(failure) => failure.connection.is_none(),
+        Notice::IkeDown { connection, last, .. } => connection.is_none() && last.is_none(),
+        _ => false,
     }
 }
 
@@ -217,4 +273,20 @@ fn child_up(ike: &IkeStatus, child: ChildId, verb: &str) -> String {
         list(&child.local_ts),
         list(&child.remote_ts)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_fill_no_log() {
+        let start = Instant::now();
+        let mut strangers = Strangers::new(start);
+        let mut admitted =
+            |seconds| (0..1000).filter(|_| strangers.admit(start + Duration::from_secs(seconds))).count();
+        assert_eq!([0, 0, 1, 5, 3600].map(&mut admitted), [10, 0, 1, 4, 10]);
+        assert_eq!(strangers.take_suppressed(), 5000 - 25);
+        assert_eq!(strangers.take_suppressed(), 0);
+    }
 }
