@@ -190,7 +190,13 @@ impl Handle {
                         remote: failure.path.remote.ip(),
                         reason: narrate::reason(failure),
                     };
-                    self.failures().insert((connection.clone(), failure.child.clone()), failed);
+                    let key = (connection.clone(), failure.child.clone());
+                    // What strangers try does not hide what we tried ourselves.
+                    if failure.by_stranger {
+                        self.failures().entry(key).or_insert(failed);
+                    } else {
+                        self.failures().insert(key, failed);
+                    }
                 }
             }
             Notice::ChildUp { child, ike } => {

@@ -135,7 +135,7 @@ impl Strangers {
 /// Whether somebody who is no peer can set this off.
 fn provoked(notice: &Notice) -> bool {
     match notice {
-        Notice::Failed(failure) => failure.connection.is_none(),
+        Notice::Failed(failure) => failure.by_stranger,
         Notice::IkeDown { connection, last, .. } => connection.is_none() && last.is_none(),
         _ => false,
     }
