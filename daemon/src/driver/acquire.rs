@@ -31,8 +31,11 @@ impl Wanted {
         config.connections.iter().flat_map(|c| c.children.iter().map(move |child| of(c, child))).collect()
     }
 
+    /// Whether `failure` is that of its SA. What strangers fail at says nothing about the peer: it must not close the way
+    /// to it, nor open the one in the clear.
     fn is_meant(&self, failure: &Failure) -> bool {
-        failure.connection.as_deref() == Some(&self.connection)
+        !failure.by_stranger
+            && failure.connection.as_deref() == Some(&self.connection)
             && failure.child.as_deref().is_none_or(|child| child == self.child)
     }
 }
@@ -82,5 +85,42 @@ impl Driver {
         let now = Instant::now();
         self.path.shunts.sweep(now);
         self.releaser.after(now, || ());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use cygnet_ike::{FailureCause, Path};
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_negotiation_of_the_child_or_of_all_of_them_is_meant() {
+        let wanted = Wanted {
+            connection: "site".into(),
+            child: "net".into(),
+            policy: PolicyId(1),
+            retry: (Duration::ZERO, Duration::ZERO),
+        };
+        let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let failure = |connection: &str, child: Option<&str>, by_stranger| Failure {
+            connection: Some(connection.into()),
+            child: child.map(Into::into),
+            ike: None,
+            path: Path { local: nowhere, remote: nowhere, marker: false },
+            cause: FailureCause::Timeout,
+            offered: String::new(),
+            wanted: String::new(),
+            remedy: String::new(),
+            by_stranger,
+            repeated: false,
+        };
+        assert!(wanted.is_meant(&failure("site", Some("net"), false)));
+        assert!(wanted.is_meant(&failure("site", None, false)));
+        assert!(!wanted.is_meant(&failure("site", Some("other"), false)));
+        assert!(!wanted.is_meant(&failure("elsewhere", None, false)));
+        assert!(!wanted.is_meant(&failure("site", Some("net"), true)));
     }
 }
