@@ -1,6 +1,7 @@
 //! Policies and SAs in full, and what follows from them for a packet: `list-policies` as strongSwan has it, and
 //! commands of our own. Entries come as events of the command's name.
 
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use cygnet_sad::{InboundDrop, Limits, Origin, OutboundDrop, PairStatus, Standing};
@@ -11,7 +12,7 @@ use super::render::{cipher, flag, mode};
 use super::server::Session;
 use super::vici::{Message, Value};
 use crate::inspect::Inspection;
-use crate::inspect::explain::{Explanation, explain, flow};
+use crate::inspect::explain::{Explanation, at_home, explain, flow, seen_from_here};
 use crate::inspect::readiness::{Readiness, readiness};
 
 /// The gateway at this moment, for `then`.
@@ -225,8 +226,12 @@ pub(super) async fn explain_flow(session: &Session, arguments: &Message) -> Mess
         Ok(flow) => flow,
         Err(reason) => return outcome(Err(reason)),
     };
+    // Whoever can bind an address has it.
+    let own = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
+    let flow = seen_from_here(&flow, own);
     inspect(session, async |inspection| {
-        let Explanation { policy, sa, fate, name, outbound, inbound_clear } = explain(&inspection, &flow);
+        let explanation = flow.as_ref().map_or_else(at_home, |flow| explain(&inspection, flow));
+        let Explanation { policy, sa, fate, name, outbound, inbound_clear } = explanation;
         let mut answer = outcome(Ok(())).with("policy", policy).with("sa", sa).with("fate", fate);
         if let Some(name) = name {
             answer.set("name", name);

@@ -64,13 +64,7 @@ pub fn flow(words: &[&str]) -> Result<Flow, String> {
 /// Explains what happens to a packet of `flow`. Where no policy knows it from here to there, it is looked at as one
 /// that comes from there.
 pub fn explain(inspection: &Inspection, flow: &Flow) -> Explanation {
-    let reversed = Flow {
-        direction: Direction::Inbound,
-        local: flow.remote,
-        remote: flow.local,
-        ports: turned(flow.ports),
-        ..*flow
-    };
+    let reversed = reversed(flow);
     let find = |flow: &Flow| inspection.policies.find(flow).cloned();
     let (flow, policy) = match (find(flow), find(&reversed)) {
         (Some(policy), _) => (flow, policy),
@@ -111,12 +105,33 @@ fn words(
     Explanation { policy, sa, fate, name, outbound, inbound_clear }
 }
 
-/// Local and remote change places.
-fn turned(ports: Ports) -> Ports {
-    match ports {
+/// The same packet as the other side sees it: local and remote change places.
+fn reversed(flow: &Flow) -> Flow {
+    let ports = match flow.ports {
         Ports::Pair { local, remote } => Ports::Pair { local: remote, remote: local },
         other => other,
+    };
+    let direction = match flow.direction {
+        Direction::Outbound => Direction::Inbound,
+        Direction::Inbound => Direction::Outbound,
+    };
+    Flow { direction, local: flow.remote, remote: flow.local, ports, ..*flow }
+}
+
+/// `flow` with this host's address, as far as `own` knows one, on the local side; nothing of a packet that never leaves
+/// this host.
+pub fn seen_from_here(flow: &Flow, own: impl Fn(IpAddr) -> bool) -> Option<Flow> {
+    match (own(flow.local), own(flow.remote)) {
+        (true, true) => None,
+        (false, true) => Some(reversed(flow)),
+        (_, false) => Some(*flow),
     }
+}
+
+/// What happens to a packet that never leaves this host.
+pub fn at_home() -> Explanation {
+    let fate = "both addresses are this host's: the kernel delivers it itself, in the clear".to_owned();
+    words("none applies".to_owned(), "none needed".to_owned(), fate, None, "clear", "clear")
 }
 
 /// No policy selects it: RFC 4301 §5 would have it dropped at the boundary; here the boundary is the tunnel device.

@@ -63,6 +63,16 @@ fn clear_and_unknown_traffic_is_told_honestly() {
 }
 
 #[test]
+fn this_host_is_the_local_side() {
+    let ours = |address: IpAddr| address == IpAddr::from([10, 1, 1, 7]);
+    let sent = flow("10.1.1.7 10.1.1.9 tcp 1 2");
+    assert_eq!(seen_from_here(&sent, ours), Some(sent));
+    let received = seen_from_here(&flow("10.1.1.9 10.1.1.7 tcp 2 1"), ours).expect("it is seen");
+    assert_eq!(received, Flow { direction: Direction::Inbound, ..sent });
+    assert_eq!(seen_from_here(&flow("10.1.1.7 10.1.1.7"), ours), None);
+}
+
+#[test]
 fn what_is_asked_must_be_a_packet() {
     let flow = |text: &str| super::flow(&text.split(' ').collect::<Vec<_>>());
     assert_eq!(flow("10.0.0.1 10.0.0.2").map(|flow| flow.ports), Ok(Ports::Icmp { kind: 8, code: 0 }));
