@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use crate::failure::{Context, Result, fail};
@@ -15,10 +16,16 @@ const PLAINTEXT: &str = "not (udp port 500 or udp port 4500 or ip proto 50 or ip
      or (icmp[0] = 3 and icmp[1] = 2 and icmp[17] = 50) or (icmp6 and ip6[40] = 4 and ip6[54] = 50))";
 /// Any fragment: what it is a fragment of is seen once all of them are there.
 const FRAGMENT: &str = "(ip[6:2] & 0x3fff != 0) or (ip6 and ip6[6] = 44)";
-/// What is not plaintext once it is whole: IKE, ESP, and the fragments that became a whole packet.
-const PROTECTED: &str = "udp.port == 500 || udp.port == 4500 || esp || ip.reassembled_in || ipv6.reassembled.in";
+/// What is not plaintext: IKE and ESP once they are whole, and the fragments that became a whole packet. Only those of
+/// protocol 50 are ESP even if some of them were lost.
+const PROTECTED: &str = "udp.port == 500 || udp.port == 4500 || ip.proto == 50 || ipv6.fraghdr.nxt == 50 \
+     || ip.reassembled_in || ipv6.reassembled.in";
 /// A capture file's header, octets: one that is no longer holds no packet.
 const EMPTY: u64 = 24;
+
+/// Octets of each packet that are kept, as many as a link carries; what was left to be segmented is longer. Each place
+/// in the capture's ring has so many.
+const SNAPLEN: &str = "2000";
 
 /// A running tcpdump.
 #[derive(Debug)]
@@ -31,12 +38,12 @@ pub(crate) struct Capture {
 impl Capture {
     /// Writes the first `packets` packets to `file`.
     pub(crate) fn first(namespace: &Namespace, file: &Path, packets: usize) -> Result<Self> {
-        Self::start(namespace, "outer", file, &["-s", "0", "-c", &packets.to_string()])
+        Self::start(namespace, "outer", file, &["-s", SNAPLEN, "-c", &packets.to_string()])
     }
 
     /// Writes every packet that should not be there to `file`.
     pub(crate) fn plaintext(namespace: &Namespace, file: &Path) -> Result<Self> {
-        Self::start(namespace, "outer", file, &["-s", "0", &format!("{PLAINTEXT} or {FRAGMENT}")])
+        Self::start(namespace, "outer", file, &["-s", SNAPLEN, &format!("{PLAINTEXT} or {FRAGMENT}")])
     }
 
     /// Writes the heads of all packets of `link` to `file`.
@@ -47,8 +54,9 @@ impl Capture {
     fn start(namespace: &Namespace, link: &str, file: &Path, words: &[&str]) -> Result<Self> {
         let log = file.with_extension("log");
         let path = file.to_string_lossy();
-        // -Z root: tcpdump would otherwise write as a user who may not reach the folder.
-        let base = ["tcpdump", "-i", link, "-n", "-U", "-B", "8192", "-Z", "root", "-w", &path];
+        // -Z root: tcpdump would otherwise write as a user who may not reach the folder. Without immediate mode the
+        // kernel hands packets over a second late, and not at all those of the last second.
+        let base = ["tcpdump", "-i", link, "-n", "-U", "--immediate-mode", "-B", "8192", "-Z", "root", "-w", &path];
         let tcpdump = Process::logged(&mut namespace.command(&[&base[..], words].concat()), &log)?;
         until("tcpdump's start", Duration::from_secs(10), || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains("listening on")).then_some(())
@@ -67,6 +75,8 @@ impl Capture {
     /// When packets were lost to the capture, since then it proves nothing.
     pub(crate) fn finish(mut self) -> Result<PathBuf> {
         if self.tcpdump.is_running() {
+            // What has just passed is still on its way to the file.
+            thread::sleep(Duration::from_millis(100));
             self.tcpdump.stop(Duration::from_secs(5))?;
         }
         let log = fs::read_to_string(&self.log).context("tcpdump's log")?;

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use crate::failure::{Context, Result, fail};
 
 /// The largest that IPv4 allows, octets.
@@ -45,6 +47,8 @@ fn exchange(socket: &UdpSocket, size: usize) -> Result<()> {
             // The answer to an earlier attempt with another size.
             Ok(length) if length != size => {}
             Ok(_) => fail!("its content changed"),
+            // The path is narrower than it was when the last one was sent: the next one is cut accordingly.
+            Err(cause) if cause.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {}
             // Nobody listens yet, or it was lost.
             Err(cause) if cause.kind() == ErrorKind::ConnectionRefused => std::thread::sleep(AGAIN / 10),
             Err(cause) if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
