@@ -18,6 +18,7 @@ mod failure;
 mod guest;
 mod host;
 mod http;
+mod ledger;
 mod namespace;
 mod network;
 mod pki;
@@ -53,6 +54,8 @@ enum Command {
     /// What the hosts of a case run.
     #[command(subcommand, hide = true)]
     Tool(tool::Tool),
+    /// Writes the conformance ledger, `ike/CONFORMANCE.md`, anew.
+    Ledger,
 }
 
 /// What to run, and how.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
     let tally = match command {
         Some(Command::All) => everything::run(&options),
         Some(Command::Tool(tool)) => return tool::run(tool),
+        Some(Command::Ledger) => ledger::write().map(|()| None),
         None => run::interop(&options),
     };
     match tally {
