@@ -87,10 +87,11 @@ fn generate() -> Result<String> {
     let mut files: Vec<_> =
         fs::read_dir(&folder).context(folder.display())?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
-    let mut text = "# Conformance\n\nWhat the RFCs demand, in our words; where it is met and which tests show it, or why it \
+    let mut text =
+        "# Conformance\n\nWhat the RFCs demand, in our words; where it is met and which tests show it, or why it \
                     is not. Written by `cargo run -p cygnet-interop -- ledger` from `interop/ledger`: change those \
                     files, not this one.\n"
-        .to_owned();
+            .to_owned();
     let mut wrong = Vec::new();
     for file in files {
         let rfc: Rfc = toml::from_str(&fs::read_to_string(&file).context(file.display())?).context(file.display())?;

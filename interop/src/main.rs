@@ -19,6 +19,7 @@ mod guest;
 mod host;
 mod http;
 mod ledger;
+mod mesh;
 mod namespace;
 mod network;
 mod pki;

@@ -20,7 +20,7 @@ use crate::pki::PkiStore;
 use crate::process::until;
 use crate::scenario::{self, Case, Version};
 use crate::tally::Tally;
-use crate::{host, step};
+use crate::{host, mesh, step};
 
 /// Lines of each log that a failure shows; the whole logs are kept beside the build's output.
 const SHOWN: usize = 60;
@@ -195,6 +195,9 @@ fn run_one(lab: &Lab, case: &Case, number: usize) -> bool {
 }
 
 fn steps(lab: &Lab, case: &Case, number: usize, folder: &Path) -> Result<()> {
+    if let Some(play) = case.scenario.play {
+        return mesh::perform(lab, play, number, folder);
+    }
     let mut bed = Bed::new(lab, case, number, folder).context("test bed")?;
     case.scenario.steps.iter().try_for_each(|step| step::perform(&mut bed, step).context(format!("{step:?}")))
 }

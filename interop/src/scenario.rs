@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 pub(crate) use crate::axes::{Auth, Esn, Esp, Mode, Nat, Outer, Version, Who};
 use crate::failure::{Context, Result};
+use crate::mesh::Play;
 
 /// A scenario folder.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,7 +30,11 @@ pub(crate) struct Scenario {
     #[serde(default)]
     pub(crate) wrong: PerSide,
     /// What is done and expected, in order.
+    #[serde(default)]
     pub(crate) steps: Vec<Step>,
+    /// With more than two hosts: what is played on them, instead of steps.
+    #[serde(default)]
+    pub(crate) play: Option<Play>,
     /// The folder.
     #[serde(skip)]
     pub(crate) folder: PathBuf,

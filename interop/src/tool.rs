@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::failure::Result;
-use crate::{datagrams, http, remote};
+use crate::{datagrams, http, mesh, remote};
 
 /// A program of a host.
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,8 @@ pub(crate) enum Tool {
     Upload { server: SocketAddr, size: usize },
     /// Sends datagrams back where they came from.
     Echo { address: SocketAddr },
+    /// Sends back what comes on TCP connections, block by block.
+    EchoBlocks { address: SocketAddr },
     /// Sends datagrams of these sizes to an echo and compares what comes back.
     Datagrams { from: IpAddr, echo: SocketAddr, sizes: Vec<usize> },
 }
@@ -51,6 +53,7 @@ fn perform(tool: Tool) -> Result<u8> {
         Tool::Download { server } => http::download(server).map(drop)?,
         Tool::Upload { server, size } => http::upload(server, size)?,
         Tool::Echo { address } => datagrams::echo(address)?,
+        Tool::EchoBlocks { address } => mesh::echo(address)?,
         Tool::Datagrams { from, echo, sizes } => datagrams::compare(from, echo, &sizes)?,
     }
     Ok(0)

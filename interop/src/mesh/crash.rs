@@ -1,0 +1,122 @@
+//! A daemon is killed (SIGKILL): what `require` protects stays shut, everything else goes on; the next start recovers;
+//! `cleanup` and a clean stop leave nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::net::{Mesh, address};
+use super::node::Node;
+use crate::bed::Lab;
+use crate::failure::{Context, Result, fail};
+use crate::process::{sh, until};
+
+const SECRET: &str = "[secrets.all]\nfile = \"psk\"\n";
+
+/// Plays it, in transport mode and in tunnel mode.
+pub(super) fn play(lab: &Lab, number: usize, folder: &Path) -> Result<()> {
+    let mut mesh = Mesh::new(lab, number, folder, 3)?;
+    for node in &mesh.nodes {
+        node.write("psk", "a secret of test machines, known to all\n")?;
+        // An inner address each, for tunnel mode.
+        node.namespace.ip(&["addr", "add", &format!("10.{}.0.1/32", node.number), "dev", "lo"])?;
+    }
+    // A host that has nothing to do with IPsec.
+    mesh.hub.ip(&["addr", "add", "10.77.0.200/24", "dev", "bridge"])?;
+    transport(&mut mesh).context("transport mode")?;
+    tunnel(&mut mesh).context("tunnel mode")
+}
+
+/// Node 1 requires protection towards node 2, and uses it towards node 3.
+fn transport(mesh: &mut Mesh) -> Result<()> {
+    let [one, two, three] = &mut mesh.nodes[..] else { fail!("three nodes") };
+    let connection = |local: u8, remote: u8, level: &str| {
+        format!(
+            "[connections.to{remote}]\nlocal_addrs = \"{}\"\nremote_addrs = \"{}\"\n\
+             children.host = {{ mode = \"transport\", level = \"{level}\", start_action = \"trap\" }}\n",
+            address(local),
+            address(remote)
+        )
+    };
+    one.configure("", &[&connection(1, 2, "require"), &connection(1, 3, "use"), SECRET].concat())?;
+    two.configure("", &[&connection(2, 1, "require"), SECRET].concat())?;
+    three.configure("", &[&connection(3, 1, "use"), SECRET].concat())?;
+    let untouched = footprint(one)?;
+    for node in [&mut *one, two, three] {
+        node.start()?;
+    }
+    reached(one, address(2))?;
+    reached(one, address(3))?;
+
+    one.kill();
+    three.kill();
+    if !one.reaches("10.77.0.200".parse().context("address")?) {
+        fail!("the killed daemon's host cannot reach a host that no policy is about");
+    }
+    until("clear traffic under `use` after both daemons died", Duration::from_secs(5), || {
+        one.reaches(address(3)).then_some(())
+    })?;
+    if one.reaches(address(2)) {
+        fail!("what requires protection passes after the daemon died");
+    }
+
+    three.start()?;
+    one.start()?;
+    reached(one, address(2))?;
+    reached(one, address(3))?;
+    one.kill();
+    one.cygnet_offline(&["cleanup"])?;
+    same(&untouched, &footprint(one)?).context("after `cleanup`")?;
+    one.start()?;
+    reached(one, address(2))?;
+    for node in [&mut *one, two, three] {
+        node.stop()?;
+    }
+    same(&untouched, &footprint(one)?).context("after a clean stop")
+}
+
+/// Node 1 and node 2 protect their inner networks.
+fn tunnel(mesh: &mut Mesh) -> Result<()> {
+    let [one, two, _] = &mut mesh.nodes[..] else { fail!("three nodes") };
+    for (node, local, remote) in [(&*one, 1, 2), (&*two, 2, 1)] {
+        let (us, them) = (address(local), address(remote));
+        let connection = format!(
+            "[connections.net]\nlocal_addrs = \"{us}\"\nremote_addrs = \"{them}\"\n\
+             children.net = {{ local_ts = \"10.{local}.0.0/16\", remote_ts = \"10.{remote}.0.0/16\", \
+             start_action = \"trap\" }}\n{SECRET}"
+        );
+        node.configure("", &connection)?;
+    }
+    let untouched = footprint(one)?;
+    one.start()?;
+    two.start()?;
+    let inner = "10.2.0.1".parse().context("address")?;
+    reached(one, inner)?;
+    one.kill();
+    if !one.reaches(address(2)) {
+        fail!("the peer's outer address is not reached after the daemon died");
+    }
+    if one.reaches(inner) {
+        fail!("what requires protection passes after the daemon died");
+    }
+    one.start()?;
+    reached(one, inner)?;
+    one.stop()?;
+    two.stop()?;
+    same(&untouched, &footprint(one)?).context("after a clean stop")
+}
+
+fn reached(from: &Node, to: std::net::IpAddr) -> Result<()> {
+    let what = format!("an answer from {to} to node {}", from.number);
+    until(&what, Duration::from_secs(20), || from.reaches(to).then_some(()))
+}
+
+/// Links, addresses, rules, routes and packet filter of a node.
+fn footprint(node: &Node) -> Result<String> {
+    let filter = sh(&["ip", "netns", "exec", node.namespace.name(), "nft", "list", "ruleset"])?;
+    Ok(node.namespace.footprint()? + &filter)
+}
+
+fn same(before: &str, after: &str) -> Result<()> {
+    let extra: Vec<&str> = after.lines().filter(|line| !before.lines().any(|old| old == *line)).collect();
+    if extra.is_empty() { Ok(()) } else { fail!("left behind:\n{}", extra.join("\n")) }
+}
