@@ -42,6 +42,8 @@ impl Mesh {
             let port = format!("port{n}");
             hub.ip(&["link", "add", &port, "type", "veth", "peer", "name", "outer", "netns", namespace.name()])?;
             hub.ip(&["link", "set", &port, "master", "bridge", "up"])?;
+            // A link-local address would appear some time after the link is up.
+            namespace.ip(&["link", "set", "outer", "addrgenmode", "none"])?;
             namespace.ip(&["addr", "add", &format!("{}/24", address(n)), "dev", "outer"])?;
             namespace.ip(&["link", "set", "outer", "up"])?;
             nodes.push(Node::new(n, namespace, folder.join(format!("n{n}")), daemon)?);
