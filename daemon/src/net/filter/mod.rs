@@ -193,8 +193,7 @@ impl State {
         let (mut counted, mut seen) = (self.counted.clone(), self.seen.clone());
         let Some(ruleset) = &self.ruleset else { return Ok((counted, seen)) };
         let noting = || ruleset.groups.iter().filter(|group| group.verdict == Verdict::Use);
-        let sets: Vec<String> = noting().flat_map(|group| peers(group.name())).collect();
-        let objects = nft::list(&ruleset.table, &sets).await?;
+        let objects = nft::list(&ruleset.table).await?;
         let now = SystemTime::now();
         let packets: HashMap<&str, u64> = objects.iter().filter_map(counter_of).collect();
         let policies: Vec<&cygnet_spd::Policy> = ruleset.policies.iter().collect();

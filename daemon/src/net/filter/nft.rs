@@ -6,7 +6,7 @@
 use std::io;
 use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -32,16 +32,13 @@ pub(super) async fn carry_out(script: &str) -> Result<(), NftError> {
     run(&["-f", "-"], script).await.map(drop)
 }
 
-/// The elements of these sets, and all counters, of a table: one object per counter and per set.
-pub(super) async fn list(table: &str, sets: &[String]) -> Result<Vec<Value>, NftError> {
-    let of_table = json!({ "list": { "counters": { "family": "inet", "table": table } } });
-    let of_set = |set: &String| json!({ "list": { "set": { "family": "inet", "table": table, "name": set } } });
-    let commands: Vec<Value> = std::iter::once(of_table).chain(sets.iter().map(of_set)).collect();
-    let output = run(&["-j", "-f", "-"], &json!({ "nftables": commands }).to_string()).await?;
+/// All counters of a table, and its named sets with their elements: one object per counter and per set.
+pub(super) async fn list(table: &str) -> Result<Vec<Value>, NftError> {
     let mut objects = Vec::new();
-    // One document per command.
-    for answer in serde_json::Deserializer::from_slice(&output).into_iter::<Value>() {
-        let mut answer = answer.map_err(io::Error::from)?;
+    // One thing at a time: nft 1.0.6 loses its way among several of one batch.
+    for what in ["counters", "sets"] {
+        let output = run(&["-j", "list", what, "table", "inet", table], "").await?;
+        let mut answer: Value = serde_json::from_slice(&output).map_err(io::Error::from)?;
         if let Some(Value::Array(found)) = answer.get_mut("nftables").map(Value::take) {
             objects.extend(found);
         }
