@@ -119,7 +119,7 @@ fn spoiled(mesh: &Mesh, victim: &Node, peer: &Node, esp: &[Vec<u8>]) -> Result<(
 fn dropped_clear(node: &Node) -> Result<u64> {
     let text = node.cygnet(&["spd", "--json"])?;
     // One number per policy, whatever surrounds it.
-    let counts = text.split("\"clear-dropped-in\":").skip(1).filter_map(|rest| {
+    let counts = text.split("\"clear_dropped_in\":").skip(1).filter_map(|rest| {
         let digits: String = rest.trim_start_matches([' ', '"']).chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<u64>().ok()
     });
