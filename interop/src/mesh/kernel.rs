@@ -1,7 +1,7 @@
 //! A node that runs strongSwan over its kernel's own ESP, in a guest.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,10 +75,14 @@ impl Kernel {
         let text = STRONGSWAN.replace("{{vici}}", &format!("tcp://{}", guest::CONTROL)).replace("{{log}}", &log);
         fs::write(folder.join("strongswan.conf"), text).context("strongswan.conf")?;
         let control = Control::tcp(guest.namespace(), guest::CONTROL);
-        let listen = SocketAddr::new(address(NUMBER), PORT).to_string();
+        let listen = SocketAddr::new(address(NUMBER), PORT);
         let tool = lab.tool.display().to_string();
-        let mut echo = guest.command(&[&tool, "tool", "echo-blocks", &listen]);
+        let mut echo = guest.command(&[&tool, "tool", "echo-blocks", &listen.to_string()]);
         let echo = Process::logged(&mut echo, &folder.join("echo.log"))?;
+        until("the kernel node's echo", Duration::from_secs(20), || {
+            let connect = move || TcpStream::connect_timeout(&listen, Duration::from_secs(2)).context(listen);
+            mesh.nodes.first()?.namespace.run(connect).ok()
+        })?;
         Ok(Self { charon: None, _echo: echo, guest, control, folder })
     }
 
