@@ -1,4 +1,4 @@
-//! What ESP adds to a packet, and so what a packet may measure (RFC 4301 §8.2, RFC 4303 §2).
+//! What ESP adds to a packet, and so what a packet may measure (RFC 4301 §8.2.1, RFC 4303 §2).
 
 use crate::cipher::Encr;
 use crate::{ip, udp};

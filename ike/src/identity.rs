@@ -1,4 +1,4 @@
-//! Identities of peers: IDi and IDr (RFC 7296 §3.5), written as strongSwan writes them.
+//! Identities of peers: IDi and IDr (RFC 7296 §3.5, RFC 4301 §4.4.3.1), written as strongSwan writes them.
 //!
 //! | text | identity |
 //! |---|---|

@@ -52,7 +52,7 @@ pub enum Origin {
     Manual,
 }
 
-/// A pair of SAs, without its keys: holding one keeps no key alive.
+/// A pair of SAs (the data items of RFC 4301 §4.4.2.1), without its keys: holding one keeps no key alive.
 pub struct Pair {
     pub(crate) id: PairId,
     pub(crate) policy: PolicyId,

@@ -84,7 +84,7 @@ impl Policies {
         self.entries.iter().find(|policy| policy.selector.contains(flow))
     }
 
-    /// Whether a fragment can only be judged as part of its whole packet (RFC 4301 §7): because the first policy that
+    /// Whether a fragment can only be judged as part of its whole packet (RFC 4301 §7.1): because the first policy that
     /// may select it asks for ports, which all fragments but the first lack; takes them for its SA
     /// ([`Pfp`](crate::Pfp)); or protects in transport mode, which wraps whole packets only (RFC 4303 §3.3.4).
     ///

@@ -5,7 +5,7 @@
 
 use crate::pfp::Pfp;
 
-/// What ESP wraps (RFC 4301 §3.2).
+/// What ESP wraps (RFC 4301 §3.2, §4.1): a host offers both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
     /// A whole IP packet, behind a new outer header.

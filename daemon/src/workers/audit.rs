@@ -1,4 +1,4 @@
-//! Auditable events: every discard with its reason and what is known of the packet (RFC 4301 §4.4.1, §5.2,
+//! Auditable events: every discard with its reason and what is known of the packet (RFC 4301 §4.4.1, §5.2, §9,
 //! RFC 4303 §4).
 //!
 //! ```text

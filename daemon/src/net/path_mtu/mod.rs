@@ -8,7 +8,7 @@
 //!
 //! Only paths that are watched, because an SA uses them, are known at all: an ICMP error about another destination
 //! finds nothing to change. An ICMP error is not authenticated, so it can only lower a path MTU, and not below what
-//! every link carries (RFC 4301 §8.2.1).
+//! every link carries (RFC 4301 §8.2.1), and is believed for ten minutes (RFC 4301 §8.2.2, RFC 1191 §6.3).
 
 mod auto;
 mod keeper;

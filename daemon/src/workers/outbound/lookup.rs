@@ -1,4 +1,4 @@
-//! Policy, then SA (RFC 4301 §5.1); without an SA, what the policy's terms say.
+//! Policy, then SA (RFC 4301 §4.4.1, §5.1); without an SA, what the policy's terms say.
 
 use std::sync::Arc;
 use std::time::Instant;
