@@ -178,8 +178,8 @@ impl Pair {
         Some(self.inner_mtu.load(Ordering::Relaxed)).filter(|&mtu| mtu != 0).map(|mtu| mtu as usize)
     }
 
-    /// Sets what [`inner_mtu`](Self::inner_mtu) returns from now on, usually to [`Overhead::inner_mtu`]: when the path's MTU becomes known or changes, and
-    /// when the path does. No cached look-up is affected.
+    /// Sets what [`inner_mtu`](Self::inner_mtu) returns from now on, usually to [`Overhead::inner_mtu`]: when the path's
+    /// MTU becomes known or changes, and when the path does. No cached look-up is affected.
     pub fn set_inner_mtu(&self, mtu: Option<usize>) {
         let mtu = mtu.map_or(0, |mtu| u32::try_from(mtu).unwrap_or(u32::MAX).max(1));
         self.inner_mtu.store(mtu, Ordering::Relaxed);

@@ -6,7 +6,8 @@
 //! This is the third. The second needs memory for fragments too, because they arrive in any order, and still lets
 //! through those that overlap; the first gives each peer fragments that nothing else belongs to. Besides, transport
 //! mode takes whole packets only (RFC 4303 §3.3.4). Policies that do not ask for ports get their fragments as they are
-//! (RFC 4301 §7.1), and BYPASS and DISCARD see whole packets, too (RFC 4301 §7.4): see [`Policies::needs_whole`](crate::Policies::needs_whole).
+//! (RFC 4301 §7.1), and BYPASS and DISCARD see whole packets, too (RFC 4301 §7.4): see
+//! [`Policies::needs_whole`](crate::Policies::needs_whole).
 //!
 //! Fragments that overlap discard their packet, as RFC 5722 demands for IPv6: no honest sender makes them, and what
 //! the receiver makes of them is anybody's guess. The same is done for IPv4 (RFC 1858 §4, RFC 3128).
