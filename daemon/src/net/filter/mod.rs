@@ -1,5 +1,5 @@
 //! Traffic that arrives in the clear never enters the TUN device: the kernel delivers it. So the policies are enforced
-//! on it there, by a table of nftables: see [`ruleset`].
+//! on it there, by a table of nftables: see `ruleset`.
 //!
 //! The table is replaced as a whole, in one transaction. What it counted is kept here over replacements. It goes with
 //! a clean stop; a gateway that was killed leaves it, so that what must be protected stays refused, and the next start

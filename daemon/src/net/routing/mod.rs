@@ -15,7 +15,7 @@
 //! Transport mode needs nothing else: the peer's own address is routed like a network behind it. What we seal for it
 //! carries our mark and takes the host's own routes; so do packets that a policy lets pass. This host's addresses, its
 //! broadcasts and multicast groups are in the table `local`, which comes first; what else belongs to the link is
-//! excepted in [`plan`]. ARP and neighbour discovery know no such routes. One thing gets in the way: see [`reverse`].
+//! excepted in `plan`. ARP and neighbour discovery know no such routes. One thing gets in the way: see `reverse`.
 
 mod kernel;
 mod plan;

@@ -1,9 +1,9 @@
 //! The real sockets: UDP and IP protocol 50, several datagrams per system call (GSO, GRO, `recvmmsg`), with
 //! destination address and traffic class; and raw IP for what passes in the clear.
 //!
-//! - Outer DF: a socket has one setting for all its datagrams, so each address has two for ESP ([`outer`]): RFC 4301
+//! - Outer DF: a socket has one setting for all its datagrams, so each address has two for ESP (`outer`): RFC 4301
 //!   §8.1 wants DF copied, set or cleared per packet.
-//! - Outer DSCP and ECN: per system call, in both directions ([`control`]).
+//! - Outer DSCP and ECN: per system call, in both directions (`control`).
 //! - Outer TTL is the system's default.
 //! - Too big for the path: ICMP errors end in [`PathMtus`] (RFC 4301 §8.2), as does a send that fails with `EMSGSIZE`.
 
