@@ -1,15 +1,17 @@
 //! What happens, told to people: one [`Line`] per notice, for the log, for `swanctl --log` and for the command that
 //! waits. A failed negotiation says what was offered, what was wanted and what to change.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cygnet_ike::status::IkeStatus;
 use cygnet_ike::{ChildId, DownReason, Failure, FailureCause};
 use cygnet_spd::TrafficSelector;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, error, info, warn};
 
-use crate::handle::{Handle, Notice};
+use crate::handle::Notice;
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +72,7 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
 }
 
 /// Writes everything that happens to the log until the gateway stops.
-pub async fn log(handle: Handle) {
-    let mut notices = handle.events();
-    drop(handle);
+pub async fn log(mut notices: Receiver<Arc<Notice>>) {
     let mut strangers = Strangers::new(Instant::now());
     loop {
         match notices.recv().await {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use cygnet_ike::Endpoint;
 use cygnet_spd::Action;
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Mtu, PolicyNames};
@@ -110,6 +110,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Gateway {
     handle: Handle,
+    /// What happened since the start, until somebody takes it.
+    events: Option<broadcast::Receiver<Arc<Notice>>>,
     driver: JoinHandle<()>,
     threads: Threads,
     failures: mpsc::UnboundedReceiver<WorkerFailure>,
@@ -184,6 +186,8 @@ impl Gateway {
         let wanted = Wanted::all(&config.ike);
         let (handle, Inbox { mut requests, reloads }) = Handle::new(config, Arc::downgrade(&path), watch);
         let driver = Driver::new(endpoint, path, handle.clone(), wanted, nat_keepalive, keys);
+        // Before anything can happen.
+        let events = Some(handle.events());
         let ended_well = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ended_well);
         let driver = tokio::spawn(async move {
@@ -191,12 +195,17 @@ impl Gateway {
             // Before `requests` goes, which is how others learn of the end.
             ending.store(true, Ordering::Release);
         });
-        Ok(Running { handle, driver, threads, failures, ended_well, names, reloads })
+        Ok(Running { handle, events, driver, threads, failures, ended_well, names, reloads })
     }
 
     /// To talk to it, from any task and for any time.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Everything that happens, in order: from the start on for the first who asks, from now on for others.
+    pub fn events(&mut self) -> broadcast::Receiver<Arc<Notice>> {
+        self.events.take().unwrap_or_else(|| self.handle.events())
     }
 
     /// Resolves when somebody stopped it through a [`Handle`], or when it can't go on; [`shutdown`](Self::shutdown)
@@ -218,7 +227,7 @@ impl Gateway {
 
     /// Deletes the SAs at the peers, waiting a bounded time for their answers, then removes routes, rule and TUN.
     pub async fn shutdown(self) {
-        let Self { handle, driver, threads, ended_well, keeper, stop_keeper, failures: _ } = self;
+        let Self { handle, driver, threads, ended_well, keeper, stop_keeper, failures: _, events: _ } = self;
         handle.shutdown().await;
         driver.abort();
         if !ended_well.load(Ordering::Acquire) {
@@ -239,6 +248,7 @@ impl Gateway {
 /// A gateway whose configuration nobody keeps yet.
 struct Running {
     handle: Handle,
+    events: Option<broadcast::Receiver<Arc<Notice>>>,
     driver: JoinHandle<()>,
     threads: Threads,
     failures: mpsc::UnboundedReceiver<WorkerFailure>,
@@ -249,10 +259,10 @@ struct Running {
 
 impl Running {
     fn keep(self, host: Option<Host>) -> Gateway {
-        let Self { handle, driver, threads, failures, ended_well, names, reloads } = self;
+        let Self { handle, events, driver, threads, failures, ended_well, names, reloads } = self;
         let (stop_keeper, stop) = oneshot::channel();
         let keeper = tokio::spawn(Keeper::new(handle.clone(), names, host).run(reloads, stop));
-        Gateway { handle, driver, threads, failures, ended_well, keeper, stop_keeper }
+        Gateway { handle, events, driver, threads, failures, ended_well, keeper, stop_keeper }
     }
 }
 

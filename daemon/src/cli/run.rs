@@ -34,7 +34,7 @@ async fn serve(config: Config) -> Result<(), Report> {
         .wrap_err_with(|| format!("the control socket {} can't be opened", path.display()))?;
     let mut gateway = Gateway::start(config).await.inspect_err(|_| drop(std::fs::remove_file(path)))?;
     let handle = gateway.handle();
-    let log = tokio::spawn(narrate::log(handle.clone()));
+    let log = tokio::spawn(narrate::log(gateway.events()));
     let control = tokio::spawn(control::serve(listener, handle.clone()));
     info!(control = %path.display(), connections, "running");
     let mut outcome = Ok(());
