@@ -17,9 +17,11 @@ const PLAINTEXT: &str = "not (udp port 500 or udp port 4500 or ip proto 50 or ip
 /// Any fragment: what it is a fragment of is seen once all of them are there.
 const FRAGMENT: &str = "(ip[6:2] & 0x3fff != 0) or (ip6 and ip6[6] = 44)";
 /// What is not plaintext: IKE and ESP once they are whole, and the fragments that became a whole packet. Those of
-/// protocol 50 are ESP even if some of them were lost; so is what an ICMP error quotes of it.
+/// protocol 50 are ESP even if some of them were lost; so is what an ICMP error quotes of it. A complaint that fragments
+/// did not become whole in time is none either: it comes a minute later, when the host is another case's.
 const PROTECTED: &str = "udp.port == 500 || udp.port == 4500 || ip.proto == 50 || ipv6.nxt == 50 \
-     || ipv6.fraghdr.nxt == 50 || ip.reassembled_in || ipv6.reassembled.in";
+     || ipv6.fraghdr.nxt == 50 || ip.reassembled_in || ipv6.reassembled.in \
+     || (icmp.type == 11 && icmp.code == 1) || (icmpv6.type == 3 && icmpv6.code == 1)";
 /// A capture file's header, octets: one that is no longer holds no packet.
 const EMPTY: u64 = 24;
 
