@@ -103,11 +103,17 @@ async fn tell(handle: &Handle, config: &Config, policies: Policies) -> Result<()
 }
 
 /// `new`, and behind it what only `old` protected: it still comes our way until its routes are gone, and passes as it
-/// will then.
+/// will then. Not where something new has a share in the destination: that stays steered, and is dropped.
 fn leaving(old: &Policies, new: &Policies) -> Policies {
     let stay: HashSet<&Selector> = new.iter().map(|policy| &policy.selector).collect();
     let protects = |policy: &&Policy| matches!(policy.action, Action::Protect(_));
-    let gone = old.iter().filter(protects).filter(|policy| !stay.contains(&policy.selector));
+    let shares = |one: &Policy, other: &Policy| {
+        let destinations = |policy: &Policy| policy.selector.remote.iter().map(|ts| ts.addresses).collect::<Vec<_>>();
+        let theirs = destinations(other);
+        destinations(one).iter().any(|range| theirs.iter().any(|other| range.intersect(other).is_some()))
+    };
+    let steered = |policy: &Policy| new.iter().filter(protects).any(|new| shares(new, policy));
+    let gone = old.iter().filter(protects).filter(|old| !stay.contains(&old.selector) && !steered(old));
     let gone = gone.map(|policy| Policy { action: Action::Bypass, ..policy.clone() });
     Policies::new(new.iter().cloned().chain(gone).collect())
 }

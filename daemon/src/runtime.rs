@@ -227,6 +227,16 @@ impl Gateway {
 
     /// Deletes the SAs at the peers, waiting a bounded time for their answers, then removes routes, rule and TUN.
     pub async fn shutdown(self) {
+        self.end(true).await;
+    }
+
+    /// As [`shutdown`](Self::shutdown), but what must be protected stays shut, as after a kill: for a gateway that broke.
+    /// The next start takes over what is left, or [`cleanup`](crate::net::cleanup) removes it.
+    pub async fn abandon(self) {
+        self.end(false).await;
+    }
+
+    async fn end(self, opens: bool) {
         let Self { handle, driver, threads, ended_well, keeper, stop_keeper, failures: _, events: _ } = self;
         handle.shutdown().await;
         driver.abort();
@@ -236,7 +246,9 @@ impl Gateway {
         }
         // A reload under way comes to its end first: it finds the driver gone.
         let _ = stop_keeper.send(());
-        if let Ok(Some(host)) = keeper.await {
+        if let Ok(Some(host)) = keeper.await
+            && opens
+        {
             host.remove().await;
         }
         // Joins threads, which finish their batch within milliseconds.

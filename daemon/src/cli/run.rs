@@ -56,7 +56,10 @@ async fn serve(config: Config) -> Result<(), Report> {
         }
         break;
     }
-    gateway.shutdown().await;
+    match outcome {
+        Ok(()) => gateway.shutdown().await,
+        Err(_) => gateway.abandon().await,
+    }
     let _ = log.await;
     let _ = control.await;
     let _ = std::fs::remove_file(path);

@@ -186,10 +186,13 @@ enum NoGrant {
 
 /// What both sides want, at most as much as a TS payload holds: any subset will do (RFC 7296 §2.9).
 fn grant(sa: &IkeSa, template: &Child, proposed: &Proposed, place: &Place) -> Result<Selector, NoGrant> {
+    let configured = Selector { local: template.local_ts.clone(), remote: template.remote_ts.clone() };
+    // What was negotiated once stays within what is configured now, wherever the peer went.
+    let within = |taken: &Selector| configured.intersect(taken).ok_or(NoGrant::Nothing);
     let (policy, populated) = match place {
-        Place::Rekey(Some(taken)) if template.mode == Mode::Transport => (transport::moved(sa, taken), true),
-        Place::Rekey(Some(taken)) => (taken.clone(), true),
-        _ => (Selector { local: template.local_ts.clone(), remote: template.remote_ts.clone() }, false),
+        Place::Rekey(Some(taken)) if template.mode == Mode::Transport => (within(&transport::moved(sa, taken))?, true),
+        Place::Rekey(Some(taken)) => (within(taken)?, true),
+        _ => (configured, false),
     };
     let policy = match template.mode {
         Mode::Transport => transport::between_hosts(sa, &policy).ok_or(NoGrant::Nothing)?,

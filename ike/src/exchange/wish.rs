@@ -53,8 +53,9 @@ impl Wish {
     pub(crate) fn selector(&self, sa: &IkeSa) -> Option<Selector> {
         let is_transport = self.template.mode == Mode::Transport;
         let policy = match &self.selector {
-            Some(negotiated) if is_transport => transport::moved(sa, negotiated),
-            Some(negotiated) => negotiated.clone(),
+            // What was negotiated once stays within what is configured now, wherever the peer went.
+            Some(negotiated) if is_transport => self.policy().intersect(&transport::moved(sa, negotiated))?,
+            Some(negotiated) => self.policy().intersect(negotiated)?,
             None => self.policy(),
         };
         let policy = if is_transport { transport::between_hosts(sa, &policy)? } else { policy };

@@ -153,14 +153,20 @@ impl IkeSa {
     }
 
     fn repeat_response(&mut self, cx: &mut Ctx, path: Path) {
-        let datagrams = self.window.cached().to_vec();
-        cx.transmit(path, &datagrams);
+        // Only to the host that the request came from: who repeats it from elsewhere may have sent it in another's name.
+        if path.remote.ip() == self.path.remote.ip() {
+            let datagrams = self.window.cached().to_vec();
+            cx.transmit(path, &datagrams);
+        }
     }
 
     /// A fresh authentic request came over another path: the peer's address changed, or its NAT's mapping. The side
     /// that is itself behind a NAT does not follow (RFC 7296 §2.23).
     fn follow(&mut self, cx: &mut Ctx, path: Path) {
-        let half_open = matches!(self.phase, Phase::Responding(_));
+        // Until it is authenticated it keeps to its hosts: the answer to IKE_SA_INIT reached it there. Ports change as it
+        // passes to those of NAT traversal.
+        let same_hosts = (path.local.ip(), path.remote.ip()) == (self.path.local.ip(), self.path.remote.ip());
+        let half_open = matches!(self.phase, Phase::Responding(_)) && same_hosts;
         let behind_nat = self.nat.remote && !self.nat.local && path.marker == self.path.marker;
         if path == self.path || !(half_open || behind_nat) {
             return;

@@ -27,8 +27,8 @@ use crate::config::Gateway;
 pub(super) const MEMORY_DAYS: u32 = 30;
 /// Peers remembered per rule and family.
 const PEERS: u32 = 65_535;
-/// Octets of a dropped packet that are logged: enough for its headers.
-const SNAP: u32 = 128;
+/// Octets of a dropped packet that are logged: most packets as a whole, so that their selectors can be read.
+const SNAP: u32 = 2000;
 
 /// What happens to a packet in the clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

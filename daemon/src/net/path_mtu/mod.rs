@@ -134,16 +134,21 @@ impl PathMtus {
     pub fn too_big(&self, remote: IpAddr, mtu: u32, now: Instant) {
         let floor = if remote.is_ipv4() { FLOOR_V4 } else { FLOOR_V6 };
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).max(floor);
+        let mut lowered = false;
         self.update(
             |path| path.1 == remote,
             |known| {
-                if known.mtu().is_none_or(|old| mtu <= old) {
+                let before = known.mtu();
+                if before.is_none_or(|old| mtu <= old) {
                     known.learned = Some((mtu, now + BELIEVED));
+                    lowered |= before != Some(mtu);
                 }
             },
         );
-        // So that somebody waits for its end.
-        self.wanted.notify_one();
+        // So that somebody waits for its end. What changes nothing wakes nobody: errors are anybody's to send.
+        if lowered {
+            self.wanted.notify_one();
+        }
     }
 
     /// Forgets ICMP errors that are too old. Returns when the next one will be.
@@ -167,7 +172,7 @@ impl PathMtus {
         self.wanted.notified().await;
     }
 
-    fn update(&self, which: impl Fn(&OuterPath) -> bool, change: impl Fn(&mut Known)) {
+    fn update(&self, which: impl Fn(&OuterPath) -> bool, mut change: impl FnMut(&mut Known)) {
         let mut paths = self.lock();
         let Paths { known, news } = &mut *paths;
         for (path, known) in known.iter_mut().filter(|(path, _)| which(path)) {

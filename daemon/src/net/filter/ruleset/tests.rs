@@ -39,7 +39,7 @@ table inet cygnet_7296 {
     accept
   }
   chain refuse {
-    limit rate 20/second burst 40 packets log group 7296 snaplen 128
+    limit rate 20/second burst 40 packets log group 7296 snaplen 2000
     drop
   }
   chain judge {
