@@ -1,38 +1,15 @@
 //! What the outer network may throw at a gateway, and what it does not: disturb the traffic of others.
 
-use cygnet::net::{Channel, Outgoing};
 use cygnet::workers::audit::Reason;
 use cygnet::workers::{AuditEvent, Inbound};
-use cygnet_esp::{ENCR, NextHeader, PacketBuf, Spi};
+use cygnet_esp::ENCR;
 
-use crate::support::{A, ALLOCATIONS, B, Host, MTU, address, nat_t, packet, pair, v6_packet};
+use crate::support::{A, ALLOCATIONS, B, address, inject, packet, pair, seal, thief, v6_packet};
 
 /// Forged packets of each kind.
 const COUNT: usize = 10_000;
 /// Forged packets between two honest ones: with one of those, what a batch receives.
 const BETWEEN: usize = 31;
-
-/// Sends as if from the outer address of side 1.
-fn inject(from: &Host, contents: &[u8]) {
-    let (local, remote) = (nat_t(1), nat_t(2));
-    let (segment, channel, traffic_class, df) = (contents.len(), Channel::NatT, 0, false);
-    let out = Outgoing { contents, segment, channel, local, remote, traffic_class, df };
-    from.path.net.send(&out).expect("on the wire");
-}
-
-fn seal(sa: &cygnet_esp::Outbound, inner: &[u8], next: u8) -> Vec<u8> {
-    let mut sealed = PacketBuf::for_mtu(MTU);
-    sealed.extend(inner).expect("room");
-    sa.reserve(1).expect("numbers").seal(NextHeader(next), &mut sealed).expect("room");
-    sealed.data().to_vec()
-}
-
-/// A peer of `b` that has the keys of `a`'s SA, and goes on where `a` is not.
-fn thief() -> cygnet_esp::Outbound {
-    let key = vec![1; ENCR[0].encryption_len()];
-    let sa = cygnet_esp::Outbound::new(Spi(1002), &ENCR[0], &key, &vec![1; ENCR[0].integ_key_len], true);
-    sa.expect("key lengths")
-}
 
 /// Sends `COUNT` packets from `forge`, among honest ones which must all arrive; the reason of each must be `fate`.
 fn flood(fate: Inbound, mut forge: impl FnMut(usize) -> Vec<u8>) {
@@ -42,7 +19,7 @@ fn flood(fate: Inbound, mut forge: impl FnMut(usize) -> Vec<u8>) {
     for sent in (0..COUNT).step_by(BETWEEN) {
         let count = BETWEEN.min(COUNT - sent);
         for n in sent..sent + count {
-            inject(&a, &forge(n));
+            inject(&a, &forge(n), 0);
         }
         a.sends(std::slice::from_ref(&honest));
         assert_eq!(b.receives(), std::slice::from_ref(&honest), "{fate:?}: an honest packet was lost");
@@ -83,11 +60,11 @@ fn replayed_packets() {
 /// As [`flood`], with an SA whose first packet was received already.
 fn flood_after(first: Vec<u8>, fate: Inbound, mut forge: impl FnMut(usize) -> Vec<u8>) {
     let (a, mut b) = pair(&ENCR[0]);
-    inject(&a, &first);
+    inject(&a, &first, 0);
     assert_eq!(b.receives().len(), 1);
     for sent in (0..COUNT).step_by(BETWEEN) {
         let count = BETWEEN.min(COUNT - sent);
-        (sent..sent + count).for_each(|n| inject(&a, &forge(n)));
+        (sent..sent + count).for_each(|n| inject(&a, &forge(n), 0));
         assert!(b.receives().is_empty());
     }
     assert_eq!(b.got(fate), COUNT as u64);
@@ -118,7 +95,7 @@ fn late(fate: Inbound, mut forge: impl FnMut(usize) -> Vec<u8>) {
     let mut told = Vec::new();
     for sent in (0..COUNT).step_by(BETWEEN) {
         let count = BETWEEN.min(COUNT - sent);
-        (sent..sent + count).for_each(|n| inject(&a, &forge(n)));
+        (sent..sent + count).for_each(|n| inject(&a, &forge(n), 0));
         assert!(b.receives().is_empty());
         b.path.audit.take(&mut told);
     }
@@ -134,7 +111,7 @@ fn packets_cut_off_at_every_length() {
     let mut sent = 0;
     while sent < COUNT {
         for len in 0..whole.len() {
-            inject(&a, &whole[..len]);
+            inject(&a, &whole[..len], 0);
             sent += usize::from(len > 0);
             if len > 0 {
                 assert!(b.receives().is_empty(), "{len} octets were enough");
@@ -143,7 +120,7 @@ fn packets_cut_off_at_every_length() {
     }
     let fates = [Inbound::Malformed, Inbound::BadEsp, Inbound::Forged, Inbound::Keepalive];
     assert_eq!(fates.map(|fate| b.got(fate)).iter().sum::<u64>(), sent as u64);
-    inject(&a, &whole);
+    inject(&a, &whole, 0);
     assert_eq!(b.receives().len(), 1, "the number is still free");
 }
 
@@ -155,7 +132,7 @@ fn a_flood_allocates_nothing() {
     let forged: Vec<_> = (0..BETWEEN as u8).map(|n| seal(&thief, &packet([10, 9, 0, n], B, 60, 1), 4)).collect();
     let mut round = || {
         for (n, packet) in forged.iter().enumerate() {
-            inject(&a, if n % 2 == 0 { packet } else { &[0x77; 80] });
+            inject(&a, if n % 2 == 0 { packet } else { &[0x77; 80] }, 0);
         }
         b.inbound.batch().expect("memory");
         b.path.audit.take(&mut told);

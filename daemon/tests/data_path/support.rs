@@ -10,7 +10,7 @@ use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet::workers::{DataPath, Datagram, Inbound, InboundWorker, Outbound, OutboundWorker, Releaser, Signal};
 use cygnet_esp::tunnel::Rules;
-use cygnet_esp::{Encr, Spi};
+use cygnet_esp::{ENCR, Encr, NextHeader, PacketBuf, Spi};
 use cygnet_sad::{Activation, Lifetime, NewPair, Origin, Pair, PairId, Path};
 use cygnet_spd::{Action, Mode, Policies, Policy, PolicyId, Selector, Terms, TrafficSelector, WhileNegotiating};
 use tokio::sync::mpsc;
@@ -290,4 +290,27 @@ impl Recorded {
     pub(crate) fn received(&self) -> Option<Vec<u8>> {
         self.tun.take(Duration::ZERO, <[u8]>::to_vec)
     }
+}
+
+/// Sends as if from the outer address of side 1, with this octet of DSCP and ECN.
+pub(crate) fn inject(from: &Host, contents: &[u8], traffic_class: u8) {
+    let (local, remote) = (nat_t(1), nat_t(2));
+    let (segment, channel, df) = (contents.len(), Channel::NatT, false);
+    let out = Outgoing { contents, segment, channel, local, remote, traffic_class, df };
+    from.path.net.send(&out).expect("on the wire");
+}
+
+/// An ESP packet of `sa` with its next sequence number.
+pub(crate) fn seal(sa: &cygnet_esp::Outbound, inner: &[u8], next: u8) -> Vec<u8> {
+    let mut sealed = PacketBuf::for_mtu(MTU);
+    sealed.extend(inner).expect("room");
+    sa.reserve(1).expect("numbers").seal(NextHeader(next), &mut sealed).expect("room");
+    sealed.data().to_vec()
+}
+
+/// A peer of `b` that has the keys of `a`'s SA, and goes on where `a` is not.
+pub(crate) fn thief() -> cygnet_esp::Outbound {
+    let key = vec![1; ENCR[0].encryption_len()];
+    let sa = cygnet_esp::Outbound::new(Spi(1002), &ENCR[0], &key, &vec![1; ENCR[0].integ_key_len], true);
+    sa.expect("key lengths")
 }
