@@ -23,6 +23,7 @@ mod mesh;
 mod namespace;
 mod network;
 mod pki;
+mod probes;
 mod process;
 mod remote;
 mod run;

@@ -118,7 +118,7 @@ pub(crate) enum Step {
     Told(Told),
     /// The `wrong` values are corrected; a side that has any is reloaded (theirs) or restarted (ours).
     Correct,
-    /// Both kinds of rekeying, each begun by either side, under a dense ping that loses nothing.
+    /// Both kinds of rekeying, each begun by either side, under dense probes of which none is lost.
     Rekey,
     /// The peer is killed without a word; our SAs must go within so many seconds.
     KillPeer(u64),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::failure::Result;
-use crate::{datagrams, http, mesh, remote};
+use crate::{datagrams, http, mesh, probes, remote};
 
 /// A program of a host.
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,8 @@ pub(crate) enum Tool {
     EchoBlocks { address: SocketAddr },
     /// Sends datagrams of these sizes to an echo and compares what comes back.
     Datagrams { from: IpAddr, echo: SocketAddr, sizes: Vec<usize> },
+    /// Sends small datagrams to an echo, without end, and misses none of them.
+    Probe { from: IpAddr, echo: SocketAddr },
 }
 
 /// Runs a program of a host.
@@ -55,6 +57,7 @@ fn perform(tool: Tool) -> Result<u8> {
         Tool::Echo { address } => datagrams::echo(address)?,
         Tool::EchoBlocks { address } => mesh::echo(address)?,
         Tool::Datagrams { from, echo, sizes } => datagrams::compare(from, echo, &sizes)?,
+        Tool::Probe { from, echo } => probes::probe(from, echo)?,
     }
     Ok(0)
 }

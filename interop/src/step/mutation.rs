@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::traffic::{self, DensePing};
+use super::traffic::{self, Probing};
 use super::tunnel;
 use crate::addresses::outer;
 use crate::bed::Bed;
@@ -43,9 +43,9 @@ pub(super) fn mutate(bed: &mut Bed<'_>, count: usize) -> Result<()> {
     let (first, rest) = (mutants(&originals, count / 5, SEED), mutants(&originals, count - count / 5, SEED + 1));
     send(bed, first)?;
     let memory = bed.ours.memory()?;
-    let ping = DensePing::start(bed, Who::Ours);
+    let probing = Probing::start(bed, Who::Ours)?;
     send(bed, rest)?;
-    ping.finish()?;
+    probing.finish()?;
     let grown = until("memory to settle", Duration::from_secs(5), || {
         let now = bed.ours.memory().ok()?;
         (now <= memory + SLACK).then_some(now)

@@ -1,8 +1,8 @@
 //! Traffic through the tunnel, and what the outer link showed of it.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::addresses::{Way, ways};
 use crate::bed::Bed;
 use crate::capture;
 use crate::failure::{Context, Failure, Result, fail};
-use crate::process::{self, Process};
+use crate::probes::RUNNING;
+use crate::process::{self, Process, until};
 use crate::scenario::{Esp, Version, Who};
 
 /// Sizes of datagrams, octets: one that fits, one that is fragmented once, and many times.
@@ -31,43 +32,47 @@ pub(super) fn ping(bed: &Bed<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A dense ping that runs beside other steps and must lose nothing.
+/// Probes that run beside other steps; every one must come back.
 #[derive(Debug)]
-pub(super) struct DensePing {
-    stop: Arc<AtomicBool>,
-    work: thread::JoinHandle<Result<()>>,
+pub(super) struct Probing {
+    // Dropped first: nobody probes an echo that has gone.
+    probe: Process,
+    _echo: Process,
+    who: Who,
+    log: PathBuf,
 }
 
-impl DensePing {
-    /// Pings from `who`, 10 ms apart, until [`DensePing::finish`]: round after round, each of which runs to its end,
-    /// so that every request has its reply. Our side takes its first way, the peer its last.
-    pub(super) fn start(bed: &Bed<'_>, who: Who) -> Self {
+impl Probing {
+    /// Probes from `who` until [`Probing::finish`], by our first way or the peer's last; the first one is back already.
+    pub(super) fn start(bed: &Bed<'_>, who: Who) -> Result<Self> {
         let mut ways = ways(&bed.case, who);
         let last = ways.len() - 1;
-        let Way { from, to, .. } = ways.swap_remove(if who == Who::Ours { 0 } else { last });
-        let words = ["ping", "-n", "-q", "-i", "0.01", "-c", "200", "-W", "2", "-I", &from, &to];
-        let mut command = bed.side(who).command(&words);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let work = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                let text = process::finish(&mut command, Duration::from_secs(30))?.text;
-                if !text.contains(" 0% packet loss") || text.contains("errors") || text.contains("duplicates") {
-                    fail!("the dense ping lost packets:\n{text}");
-                }
-            }
-            Ok(())
+        let way = ways.swap_remove(if who == Who::Ours { 0 } else { last });
+        let echo = Process::start(&mut tool(bed, who.other(), &["echo", &endpoint(&way.at, 7)]))?;
+        let log = bed.side(who).folder.join("probes");
+        let _ = fs::remove_file(&log);
+        let mut probe = tool(bed, who, &["probe", &way.from, &endpoint(&way.to, 7)]);
+        let mut probing = Self { probe: Process::logged(&mut probe, &log)?, _echo: echo, who, log };
+        let running = until("the first probe", PATIENCE, || {
+            let runs = fs::read_to_string(&probing.log).is_ok_and(|text| text.contains(RUNNING));
+            (runs || !probing.probe.is_running()).then_some(runs)
         });
-        Self { stop, work }
+        if running? { Ok(probing) } else { fail!("{}", probing.told()) }
     }
 
-    /// Ends with the round under way.
+    fn told(&self) -> String {
+        format!("{} probes: {}", self.who.label(), fs::read_to_string(&self.log).unwrap_or_default())
+    }
+
+    /// Ends it.
     ///
     /// # Errors
-    /// When a packet was lost in any round.
-    pub(super) fn finish(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.work.join().map_err(|_| Failure::new("the dense ping panicked"))?
+    /// When a probe was lost.
+    pub(super) fn finish(mut self) -> Result<()> {
+        match self.probe.stop(PATIENCE)?.success() {
+            true => Ok(()),
+            false => fail!("{}", self.told()),
+        }
     }
 }
 
