@@ -7,12 +7,12 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use cygnet_ike::Endpoint;
-use cygnet_spd::Action;
+use cygnet_spd::{Action, Flow};
 use rand::rngs::StdRng;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Mtu, PolicyNames};
+use crate::config::{Config, IcmpError, Mtu, PolicyNames};
 use crate::driver::{Driver, KeySink, Wanted, now};
 use crate::handle::{Handle, Inbox, Notice};
 use crate::install;
@@ -141,6 +141,7 @@ impl Gateway {
             nat_port: gateway.nat_port,
             raw_esp: gateway.raw_esp,
             fwmark: gateway.fwmark,
+            learn_path_mtu: gateway.unprotected_icmp.contains(&IcmpError::PacketTooBig),
         };
         let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);
         let mut host = Host::set_up(gateway, &config.policies, &net).await.map_err(StartError::Host)?;
@@ -280,12 +281,15 @@ impl Running {
 
 /// Tells of packets that the filter dropped, each with the policy that wanted it (RFC 4301 §5.2 step 3b).
 async fn audit_refusals(mut refusals: mpsc::Receiver<Refusal>, path: Weak<DataPath>) {
-    while let Some(Refusal { flow }) = refusals.recv().await {
+    while let Some(Refusal { flow, about }) = refusals.recv().await {
         let Some(path) = path.upgrade() else { return };
         let policies = path.policies.load();
-        let action = flow.as_ref().and_then(|flow| policies.find(flow)).map(|policy| policy.action);
-        let (reason, policy) = match action {
-            Some(Action::Protect(policy)) => (Clear::Unprotected, Some(policy)),
+        let of = |flow: &Option<Flow>| flow.as_ref().and_then(|flow| policies.find(flow)).map(|policy| policy.action);
+        let (reason, policy) = match (of(&flow), of(&about)) {
+            (Some(Action::Protect(policy)), _) => (Clear::Unprotected, Some(policy)),
+            (Some(Action::Discard), _) => (Clear::Discarded, None),
+            (_, Some(Action::Protect(policy))) => (Clear::IcmpError, Some(policy)),
+            _ if about.is_some() => (Clear::IcmpError, None),
             _ => (Clear::Discarded, None),
         };
         let event = AuditEvent { flow, policy, ..AuditEvent::new(Reason::Clear(reason)) };

@@ -42,8 +42,42 @@ pub struct Gateway {
     pub nat_keepalive: Option<Duration>,
     /// Whether the kernel is told to drop what arrives in the clear and should have been protected (RFC 4301 §5.2).
     pub clear_filter: bool,
+    /// Which ICMP errors are acted upon that come outside of any SA, about traffic that SAs protect
+    /// (RFC 4301 §6.1.1).
+    pub unprotected_icmp: Vec<IcmpError>,
     /// Whether SAs without IKE are allowed.
     pub manual_sas: bool,
+}
+
+/// The ICMP error messages, of both families. The administrator accepts or rejects each (RFC 4301 §6.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpError {
+    /// ICMPv4 type 3, all codes but 4; ICMPv6 type 1.
+    DestinationUnreachable,
+    /// ICMPv4 type 3 code 4; ICMPv6 type 2.
+    PacketTooBig,
+    /// ICMPv4 type 5. ICMPv6 has it as a part of neighbour discovery (RFC 4861 §4.5), which is not judged here.
+    Redirect,
+    /// ICMPv4 type 11; ICMPv6 type 3.
+    TimeExceeded,
+    /// ICMPv4 type 12; ICMPv6 type 4.
+    ParameterProblem,
+}
+
+impl IcmpError {
+    /// All of them, each with its name.
+    pub const NAMED: [(&'static str, Self); 5] = [
+        ("destination-unreachable", Self::DestinationUnreachable),
+        ("packet-too-big", Self::PacketTooBig),
+        ("redirect", Self::Redirect),
+        ("time-exceeded", Self::TimeExceeded),
+        ("parameter-problem", Self::ParameterProblem),
+    ];
+
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        Self::NAMED.map(|(_, error)| error).to_vec()
+    }
 }
 
 /// MTU of the TUN device.
@@ -82,6 +116,7 @@ impl Default for Gateway {
             workers: 1,
             nat_keepalive: Some(Duration::from_secs(20)),
             clear_filter: true,
+            unprotected_icmp: IcmpError::all(),
             manual_sas: false,
         }
     }
@@ -105,6 +140,7 @@ impl Gateway {
             fwmark,
             workers,
             clear_filter,
+            unprotected_icmp,
             manual_sas,
             nat_keepalive: _,
         } = self;
@@ -122,6 +158,7 @@ impl Gateway {
             ("fwmark", *fwmark != new.fwmark),
             ("workers", *workers != new.workers),
             ("clear_filter", *clear_filter != new.clear_filter),
+            ("unprotected_icmp", *unprotected_icmp != new.unprotected_icmp),
             ("manual_sas", *manual_sas != new.manual_sas),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
@@ -206,6 +243,7 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
              this host's programs even where `level` requires protection",
         );
     }
+    unprotected_icmp(&section, &mut gateway);
     gateway.manual_sas = section.flag("manual_sas").unwrap_or(gateway.manual_sas);
     gateway.nat_keepalive = section.duration("nat_keepalive").unwrap_or(gateway.nat_keepalive);
     let count = |key, slot: &mut usize| {
@@ -221,6 +259,31 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
     section.finish();
     (ike.ike_port, ike.nat_port, ike.raw_esp) = (gateway.ike_port, gateway.nat_port, gateway.raw_esp);
     (gateway, ike)
+}
+
+/// Reads `unprotected_icmp`: all, none, or those that are named (RFC 4301 §6.1.1).
+fn unprotected_icmp(section: &Section<'_>, gateway: &mut Gateway) {
+    let read = |text: &str| match text {
+        "all" => Ok(IcmpError::all()),
+        "none" => Ok(Vec::new()),
+        name => {
+            let named = IcmpError::NAMED.into_iter().find(|(known, _)| *known == name);
+            named.map(|(_, error)| vec![error]).ok_or_else(|| {
+                let names = IcmpError::NAMED.map(|(name, _)| name).join(", ");
+                format!("no ICMP error; known: all, none, {names}")
+            })
+        }
+    };
+    let Some(lists) = section.parse_list("unprotected_icmp", "\"packet-too-big\"", read) else { return };
+    let named = lists.concat();
+    // In one order, so that two ways to write the same are the same.
+    gateway.unprotected_icmp = IcmpError::all().into_iter().filter(|error| named.contains(error)).collect();
+    if !gateway.clear_filter && gateway.unprotected_icmp != IcmpError::all() {
+        section.context().problems.warn(
+            "`gateway.clear_filter` is off: `unprotected_icmp` governs what this gateway learns of path MTUs, not what \
+             the kernel delivers and forwards",
+        );
+    }
 }
 
 /// Reads `retransmit = { timeout, base, cap, tries }`, here and in a connection.

@@ -49,7 +49,7 @@ use miette::{IntoDiagnostic, Report, WrapErr};
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-pub use gateway::{DEFAULT_CONTROL, Gateway, Mtu};
+pub use gateway::{DEFAULT_CONTROL, Gateway, IcmpError, Mtu};
 pub use manual::{Algorithm, Half, ManualSa};
 pub use names::PolicyNames;
 

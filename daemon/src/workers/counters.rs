@@ -109,6 +109,9 @@ fates! {
         Unprotected = "unprotected",
         /// Policy says DISCARD.
         Discarded = "discarded",
+        /// An ICMP error about protected traffic, or about our ESP and IKE, of a kind that is not accepted
+        /// (RFC 4301 §6.1.1).
+        IcmpError = "icmp_error",
     }
 }
 

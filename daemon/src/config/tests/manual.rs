@@ -55,6 +55,11 @@ fn the_gateway_has_an_mtu_and_a_filter() {
     assert_eq!(gateway("mtu = 1300").mtu, Mtu::Fixed(1300));
     assert!(gateway("clear_filter = \"on\"").clear_filter && !gateway("clear_filter = \"off\"").clear_filter);
     assert!(accepted("gateway.clear_filter = \"off\"").warnings[0].contains("not checked against the policies"));
+    let errors = |value: &str| gateway(&format!("unprotected_icmp = {value}")).unprotected_icmp;
+    assert_eq!((gateway("").unprotected_icmp, errors("\"none\"")), (IcmpError::all(), Vec::new()));
+    assert_eq!(errors("[\"time-exceeded\", \"packet-too-big\"]"), [IcmpError::PacketTooBig, IcmpError::TimeExceeded]);
+    let report = refused("gateway.unprotected_icmp = \"pmtu\"");
+    assert_shows(&report, &["`pmtu` can't be used", "known: all, none, destination-unreachable"]);
     assert_shows(&refused("gateway.mtu = \"big\""), &["`big` can't be used", "neither octets nor `auto`"]);
     assert_shows(&refused("gateway.mtu = 100"), &["out of range", "from 576"]);
     let (old, mut new) = (accepted(&manual("")), accepted(&manual("encap = true, ")));

@@ -5,6 +5,7 @@
 //! a clean stop; a gateway that was killed leaves it, so that what must be protected stays refused, and the next start
 //! replaces it.
 
+mod icmp;
 mod nft;
 mod refusals;
 mod ruleset;

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub struct Refusal {
     /// Its selectors, if they can be read.
     pub flow: Option<Flow>,
+    /// If it is an ICMP error: those of the packet that it is about, as one of ours.
+    pub about: Option<Flow>,
 }
 
 /// The task that listens; it ends when this is dropped.
@@ -57,8 +59,9 @@ impl Listener {
                 match socket.recv_from(&mut buffer).await {
                     Ok(_) => packets(&buffer, |packet| {
                         let flow = Flow::parse(packet, Direction::Inbound).ok();
+                        let about = Flow::of_icmp_error(packet, Direction::Inbound);
                         // A full queue is a flood; the counters of the ruleset have all of it.
-                        let _ = sender.try_send(Refusal { flow });
+                        let _ = sender.try_send(Refusal { flow, about });
                     }),
                     // Overrun: the same.
                     Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}

@@ -4,6 +4,7 @@
 //! ```text
 //! input:    lo, TUN, IKE, ESP, what IPv6 neighbours say ─► accept      forward:  from and to TUN ─► accept
 //!                          else ─► judge                                         else ─► judge
+//!      ICMP errors that are not accepted ─► see `icmp`, before the rest in both
 //! judge:    BYPASS ─► count, accept
 //!           PROTECT, level use ─► count, note the peer, accept
 //!           PROTECT, level require; DISCARD ─► count, log a few, drop
@@ -21,7 +22,8 @@ use std::net::IpAddr;
 
 use cygnet_spd::{Action, AddrRange, Level, Policies, Policy, PortRange, TrafficSelector};
 
-use crate::config::Gateway;
+use super::icmp;
+use crate::config::{Gateway, IcmpError};
 
 /// How long a peer that sent in the clear is remembered, days.
 pub(super) const MEMORY_DAYS: u32 = 30;
@@ -67,11 +69,14 @@ pub struct Ruleset {
     pub(super) groups: Vec<Group>,
     tun: String,
     ports: [u16; 2],
+    /// ICMP errors that are not accepted.
+    rejected: Vec<IcmpError>,
 }
 
 impl Ruleset {
     /// The table that enforces `policies`.
     pub fn new(gateway: &Gateway, policies: &Policies) -> Self {
+        let accepted = &gateway.unprotected_icmp;
         Self {
             table: table(gateway),
             group: (gateway.route_table & 0xffff) as u16,
@@ -79,12 +84,13 @@ impl Ruleset {
             groups: groups(policies),
             tun: gateway.tun.clone(),
             ports: [gateway.ike_port, gateway.nat_port],
+            rejected: IcmpError::all().into_iter().filter(|error| !accepted.contains(error)).collect(),
         }
     }
 
     /// Whether a packet in the clear can be dropped, or has to be noted, at all.
     pub fn is_needed(&self) -> bool {
-        self.groups.iter().any(|group| group.verdict != Verdict::Pass)
+        !self.rejected.is_empty() || self.groups.iter().any(|group| group.verdict != Verdict::Pass)
     }
 }
 
@@ -148,7 +154,7 @@ fn is_free(taken: &BTreeMap<IpAddr, IpAddr>, range: &AddrRange) -> bool {
 /// The transaction for `nft -f`: whatever was in the table is replaced, in one step.
 impl fmt::Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, group, policies, groups, tun, ports: [ike, nat] } = self;
+        let Self { table, group, policies, groups, tun, ports: [ike, nat], rejected } = self;
         writeln!(f, "table inet {table}\ndelete table inet {table}\ntable inet {table} {{")?;
         for order in 0..policies.len() {
             writeln!(f, "  counter {} {{ }}", counter(order))?;
@@ -173,11 +179,15 @@ impl fmt::Display for Ruleset {
             self.write_group(f, group, &all)?;
         }
         writeln!(f, "  }}")?;
+        if !rejected.is_empty() {
+            icmp::chains(f, self, [*ike, *nat])?;
+        }
         writeln!(f, "  chain input {{\n    type filter hook input priority filter; policy accept;")?;
         writeln!(f, "    iifname {{ \"lo\", \"{tun}\" }} accept")?;
         writeln!(f, "    udp dport {{ {ike}, {nat} }} accept\n    meta l4proto 50 accept")?;
         // Neighbour discovery and router discovery (RFC 4861), which carry what protects anything.
         writeln!(f, "    icmpv6 type 133-137 accept")?;
+        icmp::jumps(f, rejected, "about_us")?;
         // ICMP errors about our own outer packets: what path MTU discovery needs, from wherever the router is.
         writeln!(f, "    icmp type 3 @th,136,8 50 accept")?;
         writeln!(f, "    icmp type 3 @th,136,8 17 @th,224,16 {{ {ike}, {nat} }} accept")?;
@@ -185,7 +195,9 @@ impl fmt::Display for Ruleset {
         writeln!(f, "    icmpv6 type {{ 1, 2 }} @th,112,8 17 @th,384,16 {{ {ike}, {nat} }} accept")?;
         writeln!(f, "    frag frag-off != 0 accept\n    jump judge\n  }}")?;
         writeln!(f, "  chain forward {{\n    type filter hook forward priority filter; policy accept;")?;
-        writeln!(f, "    iifname \"{tun}\" accept\n    oifname \"{tun}\" accept\n    jump judge\n  }}\n}}")
+        writeln!(f, "    iifname \"{tun}\" accept\n    oifname \"{tun}\" accept")?;
+        icmp::jumps(f, rejected, "about")?;
+        writeln!(f, "    jump judge\n  }}\n}}")
     }
 }
 
@@ -268,7 +280,7 @@ fn matches(local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) 
 }
 
 /// TCP, UDP, DCCP, SCTP and UDP-Lite have ports; ICMP has type and code in their place, and the Mobility Header a type.
-fn has_ports(protocol: u8) -> bool {
+pub(super) fn has_ports(protocol: u8) -> bool {
     matches!(protocol, 1 | 6 | 17 | 33 | 58 | 132 | 135 | 136)
 }
 
@@ -294,19 +306,19 @@ fn ports(protocol: u8, local: &PortRange, remote: &PortRange) -> Option<String> 
 
 /// The address family of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+pub(super) enum Family {
     V4,
     V6,
 }
 
 impl Family {
-    const BOTH: [Self; 2] = [Self::V4, Self::V6];
+    pub(super) const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    fn of(range: &AddrRange) -> Option<Self> {
+    pub(super) fn of(range: &AddrRange) -> Option<Self> {
         Self::BOTH.into_iter().find(|family| family.has(range))
     }
 
-    fn has(self, range: &AddrRange) -> bool {
+    pub(super) fn has(self, range: &AddrRange) -> bool {
         range.is_ipv4() == (self == Self::V4)
     }
 
@@ -328,14 +340,22 @@ impl Family {
             }
         }
         if rule.is_empty() {
-            rule = format!("meta nfproto {} ", if self == Self::V4 { "ipv4" } else { "ipv6" });
+            rule = self.guard().to_owned();
         }
         rule
+    }
+
+    /// Packets of this family.
+    pub(super) fn guard(self) -> &'static str {
+        match self {
+            Self::V4 => "meta nfproto ipv4 ",
+            Self::V6 => "meta nfproto ipv6 ",
+        }
     }
 }
 
 /// The same addresses in as few ranges that do not overlap: sets know no others.
-fn merged(ranges: &[AddrRange]) -> Vec<AddrRange> {
+pub(super) fn merged(ranges: &[AddrRange]) -> Vec<AddrRange> {
     let mut sorted = ranges.to_vec();
     sorted.sort_by_key(AddrRange::start);
     let mut merged: Vec<AddrRange> = Vec::new();

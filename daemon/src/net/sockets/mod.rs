@@ -43,6 +43,8 @@ pub struct Listen {
     pub raw_esp: bool,
     /// SO_MARK of everything sent, which keeps it out of the tunnel; 0 sets none.
     pub fwmark: u32,
+    /// Whether ICMP errors may lower a path MTU (RFC 4301 §6.1.1).
+    pub learn_path_mtu: bool,
 }
 
 /// All sockets of a gateway.
@@ -51,6 +53,7 @@ pub struct Sockets {
     sockets: Vec<OuterSocket>,
     clear: Clear,
     path_mtus: PathMtus,
+    learn_path_mtu: bool,
     faults: Faults,
     wake: Wake,
 }
@@ -64,6 +67,8 @@ struct Faults {
     truncated: AtomicU64,
     /// ICMP errors: something that we sent was too big.
     too_big: AtomicU64,
+    /// The same, and that is not to be believed.
+    ignored: AtomicU64,
     /// Other ICMP errors about something that we sent.
     unreachable: AtomicU64,
 }
@@ -102,7 +107,8 @@ impl Sockets {
         }
         let clear = Clear::open(listen.fwmark);
         let (path_mtus, faults) = (PathMtus::new(None), Faults::default());
-        Ok(Self { sockets, clear, path_mtus, faults, wake: Wake::new()? })
+        let learn_path_mtu = listen.learn_path_mtu;
+        Ok(Self { sockets, clear, path_mtus, learn_path_mtu, faults, wake: Wake::new()? })
     }
 
     /// The socket to send from: bound to the very address, else to any of the family; with DF as asked for, if there
@@ -164,7 +170,7 @@ impl Net for Sockets {
         };
         for (bit, socket) in self.sockets.iter().enumerate() {
             if ready.failed >> bit & 1 == 1 {
-                socket.take_errors(buffers, &self.faults, &self.path_mtus);
+                socket.take_errors(buffers, &self.faults, &self.path_mtus, self.learn_path_mtu);
             }
             if (ready.readable | ready.failed) >> bit & 1 == 1 {
                 socket.receive(buffers, &self.faults, each)?;
@@ -197,11 +203,12 @@ impl Net for Sockets {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let Faults { receive, truncated, too_big, unreachable } = &self.faults;
+        let Faults { receive, truncated, too_big, ignored, unreachable } = &self.faults;
         let all = [
             ("net.receive_errors", receive),
             ("net.truncated", truncated),
             ("net.icmp_too_big", too_big),
+            ("net.icmp_ignored", ignored),
             ("net.icmp_unreachable", unreachable),
         ];
         all.map(|(name, count)| (name, count.load(Ordering::Relaxed))).to_vec()

@@ -1,7 +1,7 @@
 //! One socket of the outer network: UDP or protocol 50, at one address, with or without DF.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::libc;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::control::Control;
+use super::control::{Control, IcmpError};
 use super::message::{self, Message};
 use super::{Faults, PATIENCE, SOCKET_BUFFER};
 use crate::net::{Buffers, Channel, Outgoing, PathMtus, Received, wake};
@@ -134,20 +134,12 @@ impl OuterSocket {
         }
     }
 
-    /// Takes the errors about datagrams that were sent, and passes on what they say about the path MTU.
-    pub(super) fn take_errors(&self, buffers: &mut Buffers, faults: &Faults, path_mtus: &PathMtus) {
+    /// Takes the errors about datagrams that were sent, and passes on what they say about the path MTU if that is to
+    /// be believed: ICMP comes outside of any SA here (RFC 4301 §6.1.1).
+    pub(super) fn take_errors(&self, buffers: &mut Buffers, faults: &Faults, path_mtus: &PathMtus, believe: bool) {
         let learn = |message: Message<'_>| {
             let (Some(error), Some(destination)) = (message.facts.error, message.name) else { return };
-            match (error.errno == libc::EMSGSIZE as u32, error.remote) {
-                (true, true) => {
-                    faults.too_big.fetch_add(1, Ordering::Relaxed);
-                    path_mtus.too_big(destination.ip(), error.info, Instant::now());
-                }
-                (true, false) => path_mtus.look_up(),
-                (false, _) => {
-                    faults.unreachable.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            take_error(error, destination.ip(), faults, path_mtus, believe);
         };
         // What is left, the next poll tells.
         let _ = message::receive(self.socket.as_fd(), libc::MSG_ERRQUEUE, buffers.each(), learn);
@@ -187,6 +179,23 @@ impl OuterSocket {
 impl AsFd for OuterSocket {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// An error about a datagram to `peer`.
+pub(super) fn take_error(error: IcmpError, peer: IpAddr, faults: &Faults, path_mtus: &PathMtus, believe: bool) {
+    match (error.errno == libc::EMSGSIZE as u32, error.remote) {
+        (true, true) if !believe => {
+            faults.ignored.fetch_add(1, Ordering::Relaxed);
+        }
+        (true, true) => {
+            faults.too_big.fetch_add(1, Ordering::Relaxed);
+            path_mtus.too_big(peer, error.info, Instant::now());
+        }
+        (true, false) => path_mtus.look_up(),
+        (false, _) => {
+            faults.unreachable.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! On the loopback, as any user.
 
-use super::outer::raw_payload;
+use super::control::IcmpError;
+use super::outer::{raw_payload, take_error};
 use super::*;
 
 /// Ports chosen by the system: 0 for both.
 fn loopback(address: IpAddr) -> Sockets {
-    let listen = Listen { addresses: vec![address], ike_port: 0, nat_port: 0, raw_esp: false, fwmark: 0 };
+    let addresses = vec![address];
+    let listen = Listen { addresses, ike_port: 0, nat_port: 0, raw_esp: false, fwmark: 0, learn_path_mtu: true };
     Sockets::bind(&listen).expect("loopback")
 }
 
@@ -95,6 +97,20 @@ fn an_icmp_error_is_counted_and_harms_nothing() {
         a.receive(&mut Buffers::new(), &mut |_| panic!("nobody answers")).expect("sockets are usable");
     }
     assert!(a.counters().contains(&("net.icmp_unreachable", 2)), "{:?}", a.counters());
+}
+
+/// RFC 4301 §6.1.1: whether errors that anybody can send lower a path MTU is the administrator's choice.
+#[test]
+fn an_icmp_error_that_is_not_believed_changes_nothing() {
+    let path = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([192, 0, 2, 2]));
+    let (path_mtus, faults) = (PathMtus::new(Some(1500)), Faults::default());
+    path_mtus.watch(path);
+    let error = IcmpError { errno: libc::EMSGSIZE as u32, remote: true, info: 1300 };
+    let counted = || [&faults.ignored, &faults.too_big].map(|count| count.load(Ordering::Relaxed));
+    take_error(error, path.1, &faults, &path_mtus, false);
+    assert_eq!((path_mtus.get(path), counted()), (Some(1500), [1, 0]));
+    take_error(error, path.1, &faults, &path_mtus, true);
+    assert_eq!((path_mtus.get(path), counted()), (Some(1300), [1, 1]));
 }
 
 #[test]

@@ -7,6 +7,10 @@ use super::*;
 const PROTECT: Action = Action::Protect(PolicyId(1));
 
 fn ruleset(policies: &[(&str, &str, Action, Level)]) -> Ruleset {
+    ruleset_of(&Gateway::default(), policies)
+}
+
+fn ruleset_of(gateway: &Gateway, policies: &[(&str, &str, Action, Level)]) -> Ruleset {
     let side = |text: &str| text.split(' ').map(|one| one.parse().expect("selector")).collect();
     let policy = |&(local, remote, action, inbound): &(&str, &str, _, _)| Policy {
         name: String::new(),
@@ -14,14 +18,19 @@ fn ruleset(policies: &[(&str, &str, Action, Level)]) -> Ruleset {
         action,
         terms: Terms { levels: Levels { inbound, outbound: Level::Require }, ..Terms::default() },
     };
-    Ruleset::new(&Gateway::default(), &Policies::new(policies.iter().map(policy).collect()))
+    Ruleset::new(gateway, &Policies::new(policies.iter().map(policy).collect()))
+}
+
+/// The rules of a chain.
+fn chain(ruleset: &Ruleset, name: &str) -> Vec<String> {
+    let (text, head) = (ruleset.to_string(), format!("chain {name} {{\n"));
+    let chain = text.split(&head).nth(1).and_then(|rest| rest.split("  }\n").next()).expect("a chain");
+    chain.lines().map(|line| line.trim().to_owned()).collect()
 }
 
 /// The rules of the chain `judge`.
 fn judge(policies: &[(&str, &str, Action, Level)]) -> Vec<String> {
-    let text = ruleset(policies).to_string();
-    let chain = text.split("chain judge {\n").nth(1).and_then(|rest| rest.split("  }\n").next()).expect("a chain");
-    chain.lines().map(|line| line.trim().to_owned()).collect()
+    chain(&ruleset(policies), "judge")
 }
 
 #[test]
@@ -151,4 +160,63 @@ fn the_mobility_header_has_a_type_alone() {
 fn without_anything_to_enforce_no_table_is_needed() {
     assert!(!ruleset(&[("0.0.0.0/0", "0.0.0.0/0", Action::Bypass, Level::Require)]).is_needed());
     assert!(ruleset(&[("0.0.0.0/0", "0.0.0.0/0", PROTECT, Level::Use)]).is_needed());
+}
+
+/// RFC 4301 §6.1.1: each kind of ICMP error is accepted or rejected by itself.
+#[test]
+fn icmp_errors_that_are_not_accepted_are_refused() {
+    let accepting = |unprotected_icmp| Gateway { unprotected_icmp, ..Gateway::default() };
+    let policies = [
+        ("0.0.0.0/0[udp]", "10.2.0.0/16[udp/53]", Action::Bypass, Level::Require),
+        ("10.1.0.0/16 fd01::/64", "10.2.0.0/16 fd02::2", PROTECT, Level::Require),
+        ("10.1.0.0/16", "10.3.0.0/16", PROTECT, Level::Use),
+        ("fd01::1", "fd03::1[tcp/80]", Action::Discard, Level::Require),
+    ];
+    let none = ruleset_of(&accepting(Vec::new()), &policies);
+    let about = [
+        "meta nfproto ipv4 @th,192,32 { 0x0a020000-0x0a02ffff } @th,136,8 17 @th,64,8 0x45 @th,240,16 53-53 return",
+        concat!(
+            "meta nfproto ipv4 @th,160,32 { 0x0a010000-0x0a01ffff } @th,192,32 { 0x0a020000-0x0a02ffff } ",
+            r#"counter name "p1" goto refuse"#,
+        ),
+        concat!(
+            "meta nfproto ipv6 ",
+            "@th,128,128 { 0xfd010000000000000000000000000000-0xfd01000000000000ffffffffffffffff } ",
+            r#"@th,256,128 { 0xfd020000000000000000000000000002 } counter name "p1" goto refuse"#,
+        ),
+        "meta nfproto ipv4 @th,160,32 { 0x0a010000-0x0a01ffff } @th,192,32 { 0x0a030000-0x0a03ffff } return",
+        concat!(
+            "meta nfproto ipv6 @th,128,128 { 0xfd010000000000000000000000000001 } ",
+            "@th,256,128 { 0xfd030000000000000000000000000001 } @th,112,8 { 0, 43, 44, 60, 6 } ",
+            r#"counter name "p3" goto refuse"#,
+        ),
+    ];
+    assert_eq!(chain(&none, "about"), about);
+    let about_us = [
+        "meta nfproto ipv4 @th,136,8 50 counter goto refuse",
+        "meta nfproto ipv4 @th,136,8 17 @th,224,16 { 500, 4500 } counter goto refuse",
+        "meta nfproto ipv6 @th,112,8 50 counter goto refuse",
+        "meta nfproto ipv6 @th,112,8 17 @th,384,16 { 500, 4500 } counter goto refuse",
+        "jump about",
+    ];
+    assert_eq!(chain(&none, "about_us"), about_us);
+    let jumps = |ruleset: &Ruleset, name: &str| {
+        chain(ruleset, name).into_iter().filter(|rule| rule.contains("jump about")).collect::<Vec<_>>()
+    };
+    assert_eq!(jumps(&none, "input").len(), 9);
+    assert_eq!(
+        jumps(&none, "input")[..2],
+        ["icmp type 3 icmp code != 4", "icmpv6 type 1"].map(|c| format!("{c} jump about_us"))
+    );
+    assert_eq!(jumps(&none, "forward").len(), 9);
+    // Before they are accepted, or judged by their own addresses.
+    let input = chain(&none, "input");
+    let place = |part: &str| input.iter().position(|rule| rule.contains(part)).expect("such a rule");
+    assert!(place("icmp type 12 jump") < place("@th,136,8 50 accept"));
+
+    let mtu = accepting(vec![IcmpError::PacketTooBig, IcmpError::DestinationUnreachable]);
+    let rest = ["icmp type 5", "icmp type 11", "icmpv6 type 3", "icmp type 12", "icmpv6 type 4"];
+    assert_eq!(jumps(&ruleset_of(&mtu, &policies), "forward"), rest.map(|condition| format!("{condition} jump about")));
+    assert!(jumps(&ruleset(&policies), "input").is_empty());
+    assert!(ruleset_of(&mtu, &[]).is_needed() && !ruleset(&[]).is_needed());
 }
