@@ -192,6 +192,7 @@ impl Driver {
         });
         self.wanted = Wanted::all(&terms.ike);
         self.nat_keepalive = terms.nat_keepalive;
+        self.path.tell_prohibited(terms.icmp_prohibited);
         self.endpoint.handle_command(now(), Command::Reconfigure(Box::new(terms.ike)));
     }
 

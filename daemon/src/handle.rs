@@ -68,6 +68,8 @@ pub(crate) struct Terms {
     pub(crate) policies: Policies,
     /// Idle time after which the mapping of a NAT before us is refreshed.
     pub(crate) nat_keepalive: Option<Duration>,
+    /// Whether senders learn what policy forbids.
+    pub(crate) icmp_prohibited: bool,
 }
 
 /// Notices a slow subscriber may lag behind before it misses some.

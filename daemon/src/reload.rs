@@ -98,7 +98,8 @@ impl Keeper {
 }
 
 async fn tell(handle: &Handle, config: &Config, policies: Policies) -> Result<(), Stopped> {
-    let terms = Terms { ike: config.ike.clone(), policies, nat_keepalive: config.gateway.nat_keepalive };
+    let (nat_keepalive, icmp_prohibited) = (config.gateway.nat_keepalive, config.gateway.icmp_prohibited);
+    let terms = Terms { ike: config.ike.clone(), policies, nat_keepalive, icmp_prohibited };
     handle.take_over(terms).await
 }
 

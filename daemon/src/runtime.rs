@@ -174,6 +174,7 @@ impl Gateway {
         let mut names = PolicyNames::new();
         names.adopt(&mut config);
         let path = DataPath::new(net, tun, config.policies.clone(), mtu.into());
+        path.tell_prohibited(config.gateway.icmp_prohibited);
         for (n, sa) in (0..).zip(&config.manual) {
             install::manual(&path.sad, Instant::now(), n, sa)
                 .map_err(|error| StartError::Manual { name: sa.name.clone(), error })?;

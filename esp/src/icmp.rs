@@ -1,8 +1,11 @@
-//! "Packet too big": tells a sender on our side that its packet does not fit the SA's path (RFC 4301 §8.2.1).
+//! ICMP errors that tell a sender on our side what became of its packet: it does not fit the SA's path
+//! (RFC 4301 §8.2.1), or policy forbids it (RFC 4301 §5.1.1).
 //!
 //! ```text
-//!  IPv4   | IP header | 3, 4, checksum | 0, MTU | the packet that is too big |    at most 576 octets
-//!  IPv6   | IP header | 2, 0, checksum |  MTU   | the packet that is too big |    at most 1280 octets
+//!  IPv4   | IP header | 3,  4, checksum | 0, MTU | the packet that is too big    |    at most 576 octets
+//!                     | 3, 13, checksum |   0    | the packet that was discarded |
+//!  IPv6   | IP header | 2,  0, checksum |  MTU   | the packet that is too big    |    at most 1280 octets
+//!                     | 1,  1, checksum |   0    | the packet that was discarded |
 //! ```
 //! How many of them a sender gets is the caller's to limit (RFC 1812 §4.3.2.8, RFC 4443 §2.4 f).
 
@@ -12,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::checksum::Sum;
 use crate::ip::{self, Fragment, Headers, protocol};
 
-/// Room for any message that [`packet_too_big`] writes, in octets.
+/// Room for any message that is written here, in octets.
 pub const MAX_LEN: usize = MAX_LEN_V6;
 
 /// Longest message (RFC 1812 §4.3.2.3).
@@ -48,6 +51,29 @@ pub enum Unanswerable {
     NoRoom,
 }
 
+/// What the sender is told.
+#[derive(Debug, Clone, Copy)]
+enum Message {
+    /// Octets that fit.
+    TooBig(usize),
+    Prohibited,
+}
+
+impl Message {
+    /// Type, code, room for the checksum, and what follows it.
+    fn head(self, v6: bool) -> [u8; HEADER_LEN] {
+        let (kind, code, rest) = match (self, v6) {
+            (Self::TooBig(mtu), true) => (2, 0, u32::try_from(mtu).unwrap_or(u32::MAX)),
+            (Self::TooBig(mtu), false) => (3, 4, u16::try_from(mtu).unwrap_or(u16::MAX).into()),
+            // "Communication with destination administratively prohibited": RFC 4443 §3.1, RFC 1812 §5.2.7.1.
+            (Self::Prohibited, true) => (1, 1, 0),
+            (Self::Prohibited, false) => (3, 13, 0),
+        };
+        let [a, b, c, d] = rest.to_be_bytes();
+        [kind, code, 0, 0, a, b, c, d]
+    }
+}
+
 /// Writes the answer to `packet`, which does not fit `mtu` octets, into `buffer`: a whole IP packet to the sender.
 ///
 /// Its source is the destination of `packet`. A gateway need not have an address on the inner network, and one of the
@@ -60,20 +86,46 @@ pub enum Unanswerable {
 pub fn packet_too_big<'b>(packet: &[u8], mtu: usize, buffer: &'b mut [u8]) -> Result<&'b [u8], Unanswerable> {
     let headers = Headers::parse(packet).ok_or(Unanswerable::Malformed)?;
     let packet = packet.get(..headers.len).ok_or(Unanswerable::Malformed)?;
-    let v6 = headers.source.is_ipv6();
-    let mtu = mtu.max(if v6 { MIN_MTU.1 } else { MIN_MTU.0 });
-    may_answer(&headers, packet, mtu)?;
+    let mtu = mtu.max(if headers.source.is_ipv6() { MIN_MTU.1 } else { MIN_MTU.0 });
+    if packet.len() <= mtu {
+        return Err(Unanswerable::Fits);
+    }
+    if !headers.df {
+        return Err(Unanswerable::Fragmentable);
+    }
+    write(&headers, packet, Message::TooBig(mtu), buffer)
+}
 
+/// Writes the answer to `packet`, which policy lets go nowhere, into `buffer`: a whole IP packet to the sender, from
+/// the destination of `packet` as with [`packet_too_big`]. Whether the sender is to know is the administrator's choice
+/// (RFC 4301 §5.1.1).
+///
+/// # Errors
+/// See [`Unanswerable`].
+pub fn prohibited<'b>(packet: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Unanswerable> {
+    let headers = Headers::parse(packet).ok_or(Unanswerable::Malformed)?;
+    let packet = packet.get(..headers.len).ok_or(Unanswerable::Malformed)?;
+    write(&headers, packet, Message::Prohibited, buffer)
+}
+
+fn write<'b>(
+    headers: &Headers,
+    packet: &[u8],
+    message: Message,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Unanswerable> {
+    may_answer(headers, packet)?;
+    let v6 = headers.source.is_ipv6();
+    let head = message.head(v6);
     let (header_len, max_len) = if v6 { (ip::V6_LEN, MAX_LEN_V6) } else { (ip::V4_LEN, MAX_LEN_V4) };
     let quoted = packet.len().min(max_len - header_len - HEADER_LEN);
     let quoted = packet.get(..quoted).ok_or(Unanswerable::Malformed)?;
     let reply = buffer.get_mut(..header_len + HEADER_LEN + quoted.len()).ok_or(Unanswerable::NoRoom)?;
     let (header, message) = reply.split_at_mut(header_len);
+    message[..HEADER_LEN].copy_from_slice(&head);
     message[HEADER_LEN..].copy_from_slice(quoted);
     match (headers.destination, headers.source) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let mtu = u16::try_from(mtu).unwrap_or(u16::MAX).to_be_bytes();
-            message[..HEADER_LEN].copy_from_slice(&[3, 4, 0, 0, 0, 0, mtu[0], mtu[1]]);
             let checksum = Sum::of(message).checksum();
             message[2..4].copy_from_slice(&checksum.to_be_bytes());
 
@@ -89,8 +141,6 @@ pub fn packet_too_big<'b>(packet: &[u8], mtu: usize, buffer: &'b mut [u8]) -> Re
             header[10..12].copy_from_slice(&checksum.to_be_bytes());
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            message[..4].copy_from_slice(&[2, 0, 0, 0]);
-            message[4..8].copy_from_slice(&u32::try_from(mtu).unwrap_or(u32::MAX).to_be_bytes());
             let len = message.len() as u16;
             let pseudo =
                 Sum::addresses(source.into(), destination.into()) + Sum::word(len) + Sum::word(protocol::ICMPV6.into());
@@ -108,13 +158,7 @@ pub fn packet_too_big<'b>(packet: &[u8], mtu: usize, buffer: &'b mut [u8]) -> Re
     Ok(reply)
 }
 
-fn may_answer(headers: &Headers, packet: &[u8], mtu: usize) -> Result<(), Unanswerable> {
-    if packet.len() <= mtu {
-        return Err(Unanswerable::Fits);
-    }
-    if !headers.df {
-        return Err(Unanswerable::Fragmentable);
-    }
+fn may_answer(headers: &Headers, packet: &[u8]) -> Result<(), Unanswerable> {
     if headers.chain.fragment == Fragment::Later {
         return Err(Unanswerable::Fragment);
     }

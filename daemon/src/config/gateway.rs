@@ -45,6 +45,8 @@ pub struct Gateway {
     /// Which ICMP errors are acted upon that come outside of any SA, about traffic that SAs protect
     /// (RFC 4301 §6.1.1).
     pub unprotected_icmp: Vec<IcmpError>,
+    /// Whether the senders of packets that policy lets go nowhere are told so by ICMP (RFC 4301 §5.1.1).
+    pub icmp_prohibited: bool,
     /// Whether SAs without IKE are allowed.
     pub manual_sas: bool,
 }
@@ -117,6 +119,9 @@ impl Default for Gateway {
             nat_keepalive: Some(Duration::from_secs(20)),
             clear_filter: true,
             unprotected_icmp: IcmpError::all(),
+            // Silence tells a scanner nothing, and a program that is told gives up, where one that is not tries again
+            // until its SA is there.
+            icmp_prohibited: false,
             manual_sas: false,
         }
     }
@@ -143,6 +148,7 @@ impl Gateway {
             unprotected_icmp,
             manual_sas,
             nat_keepalive: _,
+            icmp_prohibited: _,
         } = self;
         let keys = [
             ("listen", *listen != new.listen),
@@ -244,6 +250,7 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
         );
     }
     unprotected_icmp(&section, &mut gateway);
+    gateway.icmp_prohibited = section.flag("icmp_prohibited").unwrap_or(gateway.icmp_prohibited);
     gateway.manual_sas = section.flag("manual_sas").unwrap_or(gateway.manual_sas);
     gateway.nat_keepalive = section.duration("nat_keepalive").unwrap_or(gateway.nat_keepalive);
     let count = |key, slot: &mut usize| {

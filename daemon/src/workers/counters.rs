@@ -116,6 +116,12 @@ fates! {
 }
 
 impl Outbound {
+    /// Whether policy let it go nowhere: DISCARD, or PROTECT and the SA is not to be had (RFC 4301 §5.1.1). While one
+    /// is being negotiated, the sender does better to try again.
+    pub const fn is_prohibited(self) -> bool {
+        matches!(self, Self::Discarded | Self::Failed | Self::HoldExpired)
+    }
+
     /// Whether it is an end that is audited.
     pub const fn is_discard(self) -> bool {
         !matches!(self, Self::Sealed | Self::Bypassed | Self::Clear | Self::Held | Self::Fragment)

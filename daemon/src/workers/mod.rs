@@ -41,6 +41,7 @@ mod tally;
 use std::io;
 use std::panic;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -67,6 +68,9 @@ pub const BATCH: usize = 64;
 /// Senders told each second that their packets are too big (RFC 4443 §2.4 f). Each flow needs it once in a while; a
 /// sender that does not listen must not make us answer each of its packets.
 const TOO_BIG_PER_SECOND: u32 = 100;
+/// Senders told each second that policy forbids their packets (RFC 4443 §2.4 f): a host that scans a protected network
+/// must not make us answer each of its packets.
+const PROHIBITED_PER_SECOND: u32 = 20;
 
 /// What the workers of both directions and the driver share.
 pub struct DataPath {
@@ -94,6 +98,10 @@ pub struct DataPath {
     pub audit: Audit,
     /// How often senders are told that their packets are too big.
     too_big: Rate,
+    /// How often senders are told that policy forbids their packets.
+    prohibited: Rate,
+    /// Whether they are told at all.
+    tell_prohibited: AtomicBool,
     /// Largest packet from the TUN device, octets.
     pub mtu: usize,
 }
@@ -114,8 +122,16 @@ impl DataPath {
             fragments: Fragments::new(),
             audit: Audit::new(),
             too_big: Rate::new(TOO_BIG_PER_SECOND, TOO_BIG_PER_SECOND),
+            prohibited: Rate::new(PROHIBITED_PER_SECOND, PROHIBITED_PER_SECOND),
+            tell_prohibited: AtomicBool::new(false),
             mtu,
         })
+    }
+
+    /// Whether the senders of packets that policy lets go nowhere are told so by ICMP (RFC 4301 §5.1.1): not until
+    /// this is called.
+    pub fn tell_prohibited(&self, tell: bool) {
+        self.tell_prohibited.store(tell, Ordering::Relaxed);
     }
 
     /// Passes on what a batch set off. What finds no room is told again by the next traffic.

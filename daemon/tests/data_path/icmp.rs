@@ -1,14 +1,14 @@
 //! ICMP errors pass through the SA of the packet that they are about (RFC 4301 §6.2).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cygnet::net::{Channel, Outgoing, Wire};
-use cygnet::workers::{Inbound, Outbound};
+use cygnet::workers::{Inbound, Key, Outbound};
 use cygnet_esp::{ENCR, NextHeader, PacketBuf, Spi};
 use cygnet_sad::NewPair;
 use cygnet_spd::{Action, Selector, Terms};
 
-use crate::support::{A, B, Host, POLICY, address, host_with, nat_t, new_pair, packet, policy};
+use crate::support::{A, B, Host, POLICY, address, host, host_with, nat_t, new_pair, packet, policy, v6_packet};
 
 const ROUTER: [u8; 4] = [198, 51, 100, 7];
 
@@ -87,4 +87,53 @@ fn a_peer_can_only_tell_of_what_its_sa_carries() {
     }
     assert_eq!(b.receives(), [right]);
     assert_eq!(b.got(Inbound::Selector), 1);
+}
+
+/// RFC 4301 §5.1.1: the administrator decides whether a sender hears that policy discarded its packet.
+#[test]
+fn senders_learn_what_policy_forbids_if_they_are_to() {
+    let wire = Wire::new();
+    let mut a = host(&wire, 1, 2);
+    let discarded = packet(A, [10, 2, 99, 1], 100, 7);
+    a.sends(std::slice::from_ref(&discarded));
+    assert_eq!(a.received(), None, "silence unless it is wanted");
+
+    a.path.tell_prohibited(true);
+    let mut later = packet(A, [10, 2, 99, 1], 100, 7);
+    later[7] = 9;
+    let no_answer = [unreachable([10, 2, 99, 1], &discarded), packet(A, [224, 0, 0, 1], 100, 7), later];
+    // An SA that is being asked for may come; one that failed does not for now.
+    a.sends(&[packet(A, B, 100, 7)]);
+    assert_eq!((a.sent(Outbound::NoSa), a.received()), (1, None));
+    let now = Instant::now();
+    a.path.shunts.asked(Key::new(POLICY, &Terms::default(), B.into()), now);
+    a.path.shunts.failed(POLICY, address(2), (Duration::from_secs(60), Duration::from_secs(60)), now);
+    // DISCARD, and again from the cache; PROTECT whose SA can't be had.
+    let mut packets = vec![discarded.clone(), discarded.clone(), packet(A, B, 100, 7)];
+    packets.extend(no_answer);
+    a.sends(&packets);
+    assert_eq!((a.sent(Outbound::Failed), a.clear().len()), (1, 0));
+    for about in &packets[..3] {
+        let told = a.received().expect("an answer");
+        // From where the packet went: communication administratively prohibited, with the whole of it.
+        assert_eq!((told[9], &told[12..16], &told[16..20], &told[20..22]), (1, &about[16..20], &A[..], &[3, 13][..]));
+        assert_eq!(told[28..], about[..]);
+    }
+    assert_eq!(a.received(), None);
+
+    let v6 = {
+        let mut packet = v6_packet(100, 7);
+        packet[29] = 3;
+        packet
+    };
+    a.sends(std::slice::from_ref(&v6));
+    let told = a.received().expect("an answer");
+    assert_eq!((told[6], &told[40..42], &told[48..]), (58, &[1, 1][..], &v6[..]));
+
+    // A scanner is not answered for ever.
+    for _ in 0..20 {
+        a.sends(&vec![discarded.clone(); 10]);
+    }
+    let answers = std::iter::from_fn(|| a.received()).count();
+    assert!((10..100).contains(&answers), "{answers}");
 }

@@ -42,6 +42,31 @@ fn an_icmpv6_message_to_the_octet() {
 }
 
 #[test]
+fn what_policy_forbids_is_told_to_the_octet() {
+    let told = |packet: &[u8]| prohibited(packet, &mut [0xaa; MAX_LEN]).map(<[u8]>::to_vec);
+    // Of any length, with DF or without.
+    let mut small = packet(V4, 17, &[0x5a; 8]);
+    small[6] = 0;
+    let reply = told(&small).unwrap();
+    assert_eq!((&reply[..4], &reply[12..20]), (&[0x45, 0xc0, 0, 56][..], &[10, 9, 8, 7, 10, 0, 0, 1][..]));
+    assert_eq!((&reply[20..22], &reply[24..28], &reply[28..]), (&[3, 13][..], &[0; 4][..], &small[..]));
+    assert_eq!((Sum::of(&reply[..20]).fold(), Sum::of(&reply[20..]).fold()), (0xffff, 0xffff));
+    let small = packet(V6, 17, &[0x5a; 8]);
+    let reply = told(&small).unwrap();
+    assert_eq!((&reply[4..8], &reply[40..42], &reply[44..48]), (&[0, 56, 58, 64][..], &[1, 1][..], &[0; 4][..]));
+    assert_eq!((&reply[8..24], &reply[24..40], &reply[48..]), (&small[24..40], &small[8..24], &small[..]));
+    // RFC 1122 §3.2.2, RFC 4443 §2.4 e: not in answer to these.
+    assert_eq!(told(&reply), Err(Unanswerable::IcmpError));
+    assert_eq!(told(&packet(V4, 1, &[3, 1, 0, 0, 0, 0, 0, 0])), Err(Unanswerable::IcmpError));
+    assert!(told(&packet(V4, 1, &[8, 0, 0, 0, 0, 0, 0, 0])).is_ok());
+    assert_eq!(told(&packet([V4[0], "224.0.0.1"], 17, &[0; 8])), Err(Unanswerable::Destination));
+    assert_eq!(told(&packet(["255.255.255.255", V4[1]], 17, &[0; 8])), Err(Unanswerable::Source));
+    let mut later = packet(V4, 17, &[0; 8]);
+    later[7] = 9;
+    assert_eq!(told(&later), Err(Unanswerable::Fragment));
+}
+
+#[test]
 fn a_short_packet_is_quoted_whole_without_its_padding() {
     let big = packet(V4, 17, &[0x5a; 300]);
     let padded = [&big[..], &[0; 9]].concat();

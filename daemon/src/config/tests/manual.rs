@@ -55,6 +55,7 @@ fn the_gateway_has_an_mtu_and_a_filter() {
     assert_eq!(gateway("mtu = 1300").mtu, Mtu::Fixed(1300));
     assert!(gateway("clear_filter = \"on\"").clear_filter && !gateway("clear_filter = \"off\"").clear_filter);
     assert!(accepted("gateway.clear_filter = \"off\"").warnings[0].contains("not checked against the policies"));
+    assert!(!gateway("").icmp_prohibited && gateway("icmp_prohibited = true").icmp_prohibited);
     let errors = |value: &str| gateway(&format!("unprotected_icmp = {value}")).unprotected_icmp;
     assert_eq!((gateway("").unprotected_icmp, errors("\"none\"")), (IcmpError::all(), Vec::new()));
     assert_eq!(errors("[\"time-exceeded\", \"packet-too-big\"]"), [IcmpError::PacketTooBig, IcmpError::TimeExceeded]);

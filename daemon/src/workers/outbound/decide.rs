@@ -5,6 +5,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use cygnet_esp::icmp;
 use cygnet_esp::tunnel::Inner;
 use cygnet_spd::{Direction, Flow, PolicyId};
 
@@ -92,7 +93,7 @@ fn decide(view: &View<'_>, cache: &mut Cache, slot: &mut Slot) -> Option<SaIndex
             None
         }
         Decided::Drop(fate) => {
-            end(path, fate, Some(&flow));
+            refuse(path, fate, &flow, slot.packet.data());
             None
         }
         // A whole packet whose flow is that of fragments: of a protocol without ports, so that they need not be whole.
@@ -120,6 +121,22 @@ pub(super) fn end(path: &DataPath, fate: Fate, flow: Option<&Flow>) {
     if fate.is_discard() {
         let event = AuditEvent { flow: flow.copied(), ..AuditEvent::new(Reason::Outbound(fate)) };
         path.audit.report(Instant::now(), event);
+    }
+}
+
+/// A packet ends because policy lets it go nowhere. Its sender is told so if the administrator wants that
+/// (RFC 4301 §5.1.1).
+pub(super) fn refuse(path: &DataPath, fate: Fate, flow: &Flow, packet: &[u8]) {
+    end(path, fate, Some(flow));
+    if !fate.is_prohibited() || !path.tell_prohibited.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut buffer = [0; icmp::MAX_LEN];
+    if let Ok(message) = icmp::prohibited(packet, &mut buffer)
+        && path.prohibited.admits(Instant::now())
+    {
+        // Best effort, as all of ICMP.
+        let _ = path.tun.write(message);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cygnet_esp::PacketBuf;
 use cygnet_spd::{Direction, Flow};
 
-use super::decide::{end, send_clear};
+use super::decide::{end, refuse, send_clear};
 use super::lookup::{Verdict, View};
 use super::train::Train;
 use super::{Fate, MAX_PACKET, Slot, seal};
@@ -80,6 +80,6 @@ fn again(path: &DataPath, slot: &mut Slot, train: &mut Train, held: &Held, now: 
             return false;
         }
     };
-    end(path, fate, Some(&flow));
+    refuse(path, fate, &flow, packet);
     true
 }
