@@ -248,6 +248,9 @@ impl Driver {
             }
             Signal::Soft(pair) => Command::RekeyChild(child_id(pair)),
             Signal::Hard(pair) => Command::ExpireChild(child_id(pair)),
+            Signal::Selectors(pair, start) => {
+                Command::InvalidSelectors { child: child_id(pair), packet: start.octets().to_vec() }
+            }
         };
         self.endpoint.handle_command(now(), command);
     }
@@ -345,6 +348,9 @@ impl Driver {
                 Some(Notice::Failed(failure))
             }
             Event::Retransmitted { ike, attempt } => Some(Notice::Retransmitted { ike, attempt }),
+            Event::InvalidSelectors { child, packet, .. } => {
+                self.above(child).map(|ike| Notice::InvalidSelectors { child, ike, packet })
+            }
             Event::Dropped { path, reason, .. } => {
                 tracing::debug!("IKE datagram from {} dropped: {reason:?}", path.remote);
                 None

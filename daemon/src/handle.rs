@@ -335,6 +335,15 @@ pub enum Notice {
         /// How often by now.
         attempt: u32,
     },
+    /// The peer dropped a packet of ours that its Child SA does not carry (INVALID_SELECTORS, RFC 4301 §5.2).
+    InvalidSelectors {
+        /// Which, one of `ike.children`.
+        child: ChildId,
+        /// The IKE SA above it.
+        ike: Box<IkeStatus>,
+        /// The start of the packet, as the peer gives it.
+        packet: Vec<u8>,
+    },
     /// Another configuration took over.
     Reloaded,
     /// A packet was discarded (RFC 4301 §5.2, RFC 4303 §4).

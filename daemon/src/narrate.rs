@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cygnet_ike::status::IkeStatus;
 use cygnet_ike::{ChildId, DownReason, Failure, FailureCause};
-use cygnet_spd::TrafficSelector;
+use cygnet_spd::{Direction, Flow, TrafficSelector};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, error, info, warn};
@@ -61,6 +61,12 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
         Notice::Failed(failure) => failed(failure),
         Notice::Retransmitted { ike, attempt } => {
             vec![line("IKE", 0, None, Some(ike.0), format!("retransmit {attempt} of the request: no answer yet"))]
+        }
+        Notice::InvalidSelectors { child, ike, packet } => {
+            let flow = Flow::of_start(packet, Direction::Outbound).map(|flow| flow.selectors());
+            let packet = flow.map_or("a packet".to_owned(), |(local, remote)| format!("{local} === {remote}"));
+            let text = format!("the peer dropped {packet}: outside the selectors of CHILD_SA {{{}}}", child.0);
+            vec![about(ike, "IKE", -1, text)]
         }
         Notice::Reloaded => vec![line("CFG", 0, None, None, "another configuration took over".to_owned())],
         Notice::Audit { event, policy } => {

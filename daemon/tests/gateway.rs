@@ -10,10 +10,11 @@ use cygnet::config::{self, Config};
 use cygnet::handle::{Handle, Notice, Status};
 use cygnet::inspect::explain;
 use cygnet::inspect::readiness::readiness;
+use cygnet::narrate;
 use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::runtime::{Gateway, Parts, RunError};
 use cygnet::tun::{MemoryTun, Tun, Wait};
-use cygnet_ike::{ChildId, Command};
+use cygnet_ike::{ChildId, Command, SessionKeys};
 use cygnet_spd::Level;
 use tokio::time::timeout;
 
@@ -467,4 +468,55 @@ async fn an_idle_gateway_behind_a_nat_keeps_its_mapping() {
     assert_eq!(keepalives(&a.handle().status().await.expect("running")), 0);
     timeout(PATIENCE, a.shutdown()).await.expect("a stop is bounded");
     timeout(PATIENCE, b.shutdown()).await.expect("a stop is bounded");
+}
+
+/// RFC 4301 §5.2: what comes out of an SA and is outside its selectors is dropped, and its sender hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_sends_outside_its_selectors_is_told() {
+    let wire = Wire::new();
+    let b = site(&wire, 2, "esp_proposals = [\"aes256gcm16-noesn\"]");
+    let (found, mut keys) = tokio::sync::mpsc::unbounded_channel();
+    let mut config = parsed(&configuration(1, "start_action = \"start\"\nesp_proposals = [\"aes256gcm16-noesn\"]"));
+    config.ike.report_keys = true;
+    let sink = Box::new(move |keys: &SessionKeys| {
+        if let SessionKeys::Esp { outbound: true, spi, encr_key, .. } = keys {
+            found.send((*spi, encr_key.expose().to_vec())).expect("the test waits");
+        }
+    });
+    let net = Arc::new(wire.host([192, 0, 2, 1].into(), 500, 4500));
+    let tun = Arc::new(MemoryTun::new("a"));
+    let a = Gateway::assemble(Parts { config, net, tun, keys: Some(sink) }).expect("threads");
+    let mut notices = a.handle().events();
+    until(&a.handle(), child).await;
+    until(&b.handle, child).await;
+
+    // The peer's program has gone wrong, or somebody has its keys.
+    let (spi, key) = timeout(PATIENCE, keys.recv()).await.expect("in time").expect("keys");
+    let gcm = cygnet_esp::Encr::find(20, Some(256), None).expect("AES-GCM-256");
+    let sa = cygnet_esp::Outbound::new(spi, gcm, &key, &[], false).expect("key lengths");
+    let mut wrong = cygnet_esp::PacketBuf::for_mtu(1400);
+    wrong.extend(&packet(9, 2, 1)).expect("room");
+    sa.reserve(1).expect("numbers").seal(cygnet_esp::NextHeader::IPV4, &mut wrong).expect("room");
+    let thief = wire.host([192, 0, 2, 66].into(), 500, 4500);
+    let (local, remote) = (([192, 0, 2, 66], 4500).into(), ([192, 0, 2, 2], 4500).into());
+    let (contents, channel) = (wrong.data(), Channel::NatT);
+    let out = Outgoing { contents, segment: contents.len(), channel, local, remote, traffic_class: 0, df: false };
+    thief.send(&out).expect("on the wire");
+
+    let told = async {
+        loop {
+            let notice = notices.recv().await.expect("running");
+            if let Notice::InvalidSelectors { packet, .. } = &*notice {
+                return (packet.clone(), narrate::lines(&notice).remove(0).text);
+            }
+        }
+    };
+    let (start, line) = timeout(PATIENCE, told).await.expect("in time");
+    assert_eq!(start, packet(9, 2, 1)[..96]);
+    assert!(line.contains("10.9.0.1") && line.contains("10.2.0.1"), "{line}");
+    let status = b.handle.status().await.expect("running");
+    assert_eq!(packets(&status, "inbound.selector"), 1);
+    assert!(child(&status).is_some(), "nothing else changes");
+    timeout(PATIENCE, a.shutdown()).await.expect("a stop is bounded");
+    timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
 }

@@ -37,6 +37,14 @@ pub enum Command {
     /// Traffic arrived on a new inbound Child SA: the peer has it, so its outbound half may be used
     /// (RFC 7296 §2.8).
     ChildUsed(ChildId),
+    /// A packet came out of this Child SA that is outside its selectors, and was dropped: tell the peer so
+    /// (INVALID_SELECTORS, RFC 4301 §5.2, RFC 7296 §3.10.1). At most one in a while per IKE SA; others are ignored.
+    InvalidSelectors {
+        /// The SA it came through.
+        child: ChildId,
+        /// Its start; what exceeds [`limits::OFFENDING_PACKET`](crate::limits::OFFENDING_PACKET) is left out.
+        packet: Vec<u8>,
+    },
     /// Authenticated ESP traffic arrived from the peer: proof of liveness (RFC 7296 §2.4).
     PeerAlive(IkeSaId),
     /// Another configuration takes over, by difference; connections and children are known by their names.

@@ -61,6 +61,16 @@ pub enum Event {
         /// How often by now.
         attempt: u32,
     },
+    /// The peer dropped a packet that came out of a Child SA and is outside its selectors, as it says
+    /// (INVALID_SELECTORS, RFC 7296 §3.10.1). Nothing changes by that.
+    InvalidSelectors {
+        /// The IKE SA.
+        ike: IkeSaId,
+        /// The Child SA.
+        child: ChildId,
+        /// The start of the packet, as the peer gives it.
+        packet: Vec<u8>,
+    },
     /// A datagram was dropped.
     Dropped {
         /// Where it came from.

@@ -61,6 +61,14 @@ pub const MAX_CHILDREN: usize = 256;
 /// Exchanges waiting for their turn on one IKE SA. Without it, commands to a silent peer would pile up.
 pub const MAX_QUEUED: usize = 512;
 
+/// Octets of a packet that INVALID_SELECTORS quotes, as much as an ICMP error would (RFC 792, RFC 1812 §4.3.2.3). Without
+/// it, a peer that sends large packets makes us send large messages.
+pub const OFFENDING_PACKET: usize = 548;
+
+/// How long after INVALID_SELECTORS none is sent on the same IKE SA, nor another one of the peer's reported. Without it,
+/// each packet that a peer sends outside its selectors costs us an exchange, or each message a line of our log.
+pub const INVALID_SELECTORS_PAUSE: Duration = Duration::from_secs(10);
+
 /// Times an initiator starts IKE_SA_INIT over because of COOKIE or INVALID_KE_PAYLOAD (RFC 7296 §2.6). Without it, a
 /// spoofed answer could make two honest sides play ping-pong.
 pub const MAX_INIT_RETRIES: u32 = 4;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::audit::{AuditEvent, Reason};
 use super::counters::Inbound as Fate;
-use super::{BATCH, DataPath, Datagram};
+use super::{BATCH, DataPath, Datagram, Signal, Start};
 use crate::net::{Buffers, Channel, Received};
 
 /// Largest ESP packet: a whole UDP datagram.
@@ -209,6 +209,10 @@ fn open_and_deliver(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
                 // Of the others there is no packet to read.
                 let readable = reason == InboundDrop::Selector;
                 let flow = readable.then(|| Flow::parse(slot.packet.data(), Direction::Inbound).ok()).flatten();
+                if readable && path.selectors.admits(Instant::now()) {
+                    // RFC 4301 §5.2: the sender should hear of it. A full queue is no reason to keep it.
+                    path.signals.raise(Signal::Selectors(sa.id(), Start::of(slot.packet.data())));
+                }
                 let event = AuditEvent { pair, policy, flow, ..slot.event(reason.into()) };
                 end(path, reason.into(), event);
             }

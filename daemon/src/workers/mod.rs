@@ -56,7 +56,7 @@ pub use self::hold::{Hold, PER_PEER};
 pub use self::inbound::InboundWorker;
 pub use self::outbound::{Fragments, OutboundWorker, Releaser};
 pub use self::shunt::{Key, Shunt, Shunts};
-pub use self::signals::{Signal, Signals};
+pub use self::signals::{Signal, Signals, Start};
 pub use self::tally::{Cleared, Tallies};
 
 use self::rate::Rate;
@@ -71,6 +71,10 @@ const TOO_BIG_PER_SECOND: u32 = 100;
 /// Senders told each second that policy forbids their packets (RFC 4443 §2.4 f): a host that scans a protected network
 /// must not make us answer each of its packets.
 const PROHIBITED_PER_SECOND: u32 = 20;
+
+/// Packets outside the selectors of their SA that IKE is told of each second: whatever a peer sends, the driver is not
+/// kept busy by it. How often each peer hears of it, IKE limits.
+const SELECTORS_PER_SECOND: u32 = 10;
 
 /// What the workers of both directions and the driver share.
 pub struct DataPath {
@@ -102,6 +106,8 @@ pub struct DataPath {
     prohibited: Rate,
     /// Whether they are told at all.
     tell_prohibited: AtomicBool,
+    /// How often IKE is told of packets outside their selectors.
+    selectors: Rate,
     /// Largest packet from the TUN device, octets.
     pub mtu: usize,
 }
@@ -124,6 +130,7 @@ impl DataPath {
             too_big: Rate::new(TOO_BIG_PER_SECOND, TOO_BIG_PER_SECOND),
             prohibited: Rate::new(PROHIBITED_PER_SECOND, PROHIBITED_PER_SECOND),
             tell_prohibited: AtomicBool::new(false),
+            selectors: Rate::new(SELECTORS_PER_SECOND, SELECTORS_PER_SECOND),
             mtu,
         })
     }

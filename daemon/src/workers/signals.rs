@@ -26,6 +26,36 @@ pub enum Signal {
     Soft(PairId),
     /// A hard limit was reached: delete.
     Hard(PairId),
+    /// A packet came out of this SA that is outside its selectors: the peer should know (RFC 4301 §5.2). One per SA
+    /// is kept.
+    Selectors(PairId, Start),
+}
+
+/// The start of a packet: IP header, and what shows ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    octets: [u8; Self::LEN],
+    len: u8,
+}
+
+impl Start {
+    /// As ICMP quotes it at least (RFC 792, RFC 4443 §2.4), with room for a few options or extension headers.
+    const LEN: usize = 96;
+
+    /// Of `packet`.
+    pub fn of(packet: &[u8]) -> Self {
+        let mut start = Self { octets: [0; Self::LEN], len: 0 };
+        for (to, from) in start.octets.iter_mut().zip(packet) {
+            *to = *from;
+            start.len += 1;
+        }
+        start
+    }
+
+    /// What there is of it.
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..self.len.into()).unwrap_or_default()
+    }
 }
 
 impl Signal {
@@ -35,6 +65,7 @@ impl Signal {
             (Self::Acquire { policy: p, flow: a, each: false }, Self::Acquire { policy: q, flow: b, .. }) => {
                 p == q && a.remote == b.remote
             }
+            (Self::Selectors(a, _), Self::Selectors(b, _)) => a == b,
             (a, b) => a == b,
         }
     }
@@ -124,6 +155,19 @@ mod tests {
         let raised = (0..=255).filter(|&remote| signals.raise(acquire(remote, 0, false))).count();
         assert_eq!((raised, signals.dropped()), (ACQUIRES, (256 - ACQUIRES) as u64));
         assert!(signals.raise(Signal::Soft(PairId(1))));
+    }
+
+    #[test]
+    fn one_packet_of_an_sa_is_enough() {
+        let signals = Signals::new();
+        for n in 0..5_u8 {
+            assert!(signals.raise(Signal::Selectors(PairId(u64::from(n) % 2), Start::of(&[n; 100]))));
+        }
+        let mut taken = Vec::new();
+        signals.take(&mut taken);
+        let start = |n: u8| Signal::Selectors(PairId(n.into()), Start::of(&[n; 200]));
+        assert_eq!(taken, [start(0), start(1)]);
+        assert_eq!((Start::of(&[7; 200]).octets(), Start::of(&[7; 3]).octets()), (&[7; 96][..], &[7; 3][..]));
     }
 
     #[test]

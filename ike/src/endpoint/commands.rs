@@ -11,7 +11,7 @@ use crate::config::{Child, Config, Connection, StartAction};
 use crate::event::{DownReason, Event, Failure, FailureCause};
 use crate::exchange::Task;
 use crate::exchange::wish::Wish;
-use crate::limits::{DIALLING, DIALLING_PATIENCE};
+use crate::limits::{DIALLING, DIALLING_PATIENCE, OFFENDING_PACKET};
 use crate::output::{IkeSaId, Path};
 use crate::sa::IkeSa;
 
@@ -42,6 +42,11 @@ impl Endpoint {
             Command::ChildUsed(child) => {
                 let Some(id) = self.cx.owner(child) else { return };
                 self.with_sa(id, |sa, cx| sa.child_used(cx, child));
+            }
+            Command::InvalidSelectors { child, mut packet } => {
+                let Some(id) = self.cx.owner(child) else { return };
+                packet.truncate(OFFENDING_PACKET);
+                self.with_sa(id, |sa, cx| sa.push(cx, Task::InvalidSelectors(child, packet)));
             }
             Command::PeerAlive(id) => self.with_sa(id, IkeSa::heard),
             Command::Reconfigure(config) => self.reconfigure(*config),

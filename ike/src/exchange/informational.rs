@@ -1,22 +1,26 @@
-//! INFORMATIONAL (RFC 7296 §1.4): liveness, Delete, and the last word after a failed authentication.
+//! INFORMATIONAL (RFC 7296 §1.4): liveness, Delete, packets outside their selectors, and the last word after a failed
+//! authentication.
 //!
 //! ```text
 //! HDR, SK {} -->                      <-- HDR, SK {}                   liveness (§2.4)
 //! HDR, SK {D(ESP, SPIs)} -->          <-- HDR, SK {D(ESP, SPIs)}       the other halves (§1.4.1)
 //! HDR, SK {D(IKE)} -->                <-- HDR, SK {}
+//! HDR, SK {N(INVALID_SELECTORS)} -->  <-- HDR, SK {}                   (§3.10.1, RFC 4301 §5.2)
 //! HDR, SK {N(AUTHENTICATION_FAILED)} --> <-- HDR, SK {}                (§2.21.2)
 //! ```
+
+use std::time::Instant;
 
 use cygnet_esp::Spi;
 
 use crate::endpoint::context::Ctx;
-use crate::event::{DownReason, FailureCause};
+use crate::event::{DownReason, Event, FailureCause};
 use crate::exchange::InFlight;
 use crate::exchange::failure::{Failure, Report};
 use crate::exchange::proof;
-use crate::limits::MAX_CHILDREN;
-use crate::message::payload::Delete;
-use crate::message::{ExchangeType, MessageBuilder, NotifyType, Opened, Payload};
+use crate::limits::{INVALID_SELECTORS_PAUSE, MAX_CHILDREN, OFFENDING_PACKET};
+use crate::message::payload::{Delete, Notify, WireSpi};
+use crate::message::{ExchangeType, MessageBuilder, NotifyType, Opened, Payload, ProtocolId};
 use crate::output::ChildId;
 use crate::sa::IkeSa;
 use crate::status::ChildState;
@@ -35,6 +39,50 @@ impl Liveness {
     /// Any authentic response will do; the SA took note of it already.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         Ok(())
+    }
+}
+
+/// The peer sends what a Child SA does not carry.
+#[derive(Debug)]
+pub(crate) struct InvalidSelectors;
+
+/// Tells the peer that a packet was dropped because it is outside the selectors of the Child SA that it came through
+/// (RFC 4301 §5.2), unless it was told so a while ago. The SPI is that of the packet: the peer sends on it.
+pub(crate) fn start_invalid_selectors(cx: &mut Ctx, sa: &mut IkeSa, child: ChildId, packet: &[u8]) {
+    let Some(spi) = sa.children.find(child).map(|child| child.spi_in) else { return };
+    if !passed(&mut sa.mismatch.told, cx) {
+        return;
+    }
+    let mut request = sa.request(ExchangeType::INFORMATIONAL);
+    let about = Notify::about_esp(NotifyType::INVALID_SELECTORS, spi);
+    request.push(&Payload::Notify(Notify { data: packet, ..about }));
+    sa.send_request(cx, &request, InFlight::InvalidSelectors(InvalidSelectors));
+}
+
+impl InvalidSelectors {
+    /// The peer has heard it; what it does about it is its own affair.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Whether the pause since the last one is over; then this is the last one.
+fn passed(last: &mut Option<Instant>, cx: &Ctx) -> bool {
+    let now = cx.now.instant;
+    let over = last.is_none_or(|last| now.saturating_duration_since(last) >= INVALID_SELECTORS_PAUSE);
+    if over {
+        *last = Some(now);
+    }
+    over
+}
+
+/// The peer says that we send what a Child SA does not carry: somebody should look into it.
+fn report_mismatch(cx: &mut Ctx, sa: &mut IkeSa, notify: &Notify<'_>) {
+    let WireSpi::Esp(spi) = notify.spi else { return };
+    let Some(child) = sa.children.by_peer_spi(spi).map(|child| child.id) else { return };
+    if notify.protocol == ProtocolId::ESP && passed(&mut sa.mismatch.heard, cx) {
+        let packet = notify.data.get(..OFFENDING_PACKET).unwrap_or(notify.data).to_vec();
+        cx.event(Event::InvalidSelectors { ike: sa.id, child, packet });
     }
 }
 
@@ -133,6 +181,9 @@ impl Farewell {
 pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Result<MessageBuilder, Failure> {
     let payloads = request.payloads();
     let mut response = MessageBuilder::new(request.header().reply());
+    if let Some(notify) = payloads.notify(NotifyType::INVALID_SELECTORS) {
+        report_mismatch(cx, sa, notify);
+    }
     if payloads.has_notify(NotifyType::AUTHENTICATION_FAILED) {
         denied(cx, sa);
         return Ok(response);

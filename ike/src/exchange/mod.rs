@@ -7,7 +7,7 @@
 //! | [`create_child`] | CREATE_CHILD_SA for another Child SA | RFC 7296 §1.3.1 |
 //! | [`rekey_child`] | CREATE_CHILD_SA that rekeys a Child SA | RFC 7296 §1.3.3, §2.8 |
 //! | [`rekey_ike`] | CREATE_CHILD_SA that rekeys the IKE SA | RFC 7296 §1.3.2, §2.18 |
-//! | [`informational`] | INFORMATIONAL: liveness, Delete | RFC 7296 §1.4 |
+//! | [`informational`] | INFORMATIONAL: liveness, Delete, INVALID_SELECTORS | RFC 7296 §1.4 |
 //!
 //! The initiator half is a value, kept in [`InFlight`] and consumed by the response; the responder half is a function.
 //! Shared between them: [`announce`] (notifications of IKE_SA_INIT), [`offer`] (SA payloads), [`proof`] (AUTH payloads),
@@ -52,6 +52,8 @@ pub(crate) enum Task {
     /// A Child SA that only the peer has, by our SPI.
     DiscardChild(Spi),
     DeleteIke(DownReason),
+    /// The peer sends what a child's selectors do not hold; the start of a packet.
+    InvalidSelectors(ChildId, Vec<u8>),
     Liveness,
 }
 
@@ -64,6 +66,8 @@ impl PartialEq for Task {
             (Self::DiscardChild(a), Self::DiscardChild(b)) => a == b,
             (Self::RekeyIke, Self::RekeyIke)
             | (Self::DeleteIke(_), Self::DeleteIke(_))
+            // One of them says enough.
+            | (Self::InvalidSelectors(..), Self::InvalidSelectors(..))
             | (Self::Liveness, Self::Liveness) => true,
             _ => false,
         }
@@ -79,6 +83,7 @@ impl Task {
             Self::RekeyIke => "IKE_REKEY",
             Self::DeleteChild(..) | Self::DiscardChild(_) => "CHILD_DELETE",
             Self::DeleteIke(_) => "IKE_DELETE",
+            Self::InvalidSelectors(..) => "INFORMATIONAL",
             Self::Liveness => "IKE_DPD",
         }
     }
@@ -95,6 +100,7 @@ pub(crate) enum InFlight {
     DeleteChild(informational::DeleteChild),
     DeleteIke(informational::DeleteIke),
     Liveness(informational::Liveness),
+    InvalidSelectors(informational::InvalidSelectors),
     /// AUTHENTICATION_FAILED after the peer's IKE_AUTH response (RFC 7296 §2.21.2).
     Farewell(informational::Farewell),
 }
@@ -106,9 +112,11 @@ impl InFlight {
             Self::IkeSaInit(_) => ExchangeType::IKE_SA_INIT,
             Self::IkeAuth(_) => ExchangeType::IKE_AUTH,
             Self::CreateChild(_) | Self::RekeyChild(_) | Self::RekeyIke(_) => ExchangeType::CREATE_CHILD_SA,
-            Self::DeleteChild(_) | Self::DeleteIke(_) | Self::Liveness(_) | Self::Farewell(_) => {
-                ExchangeType::INFORMATIONAL
-            }
+            Self::DeleteChild(_)
+            | Self::DeleteIke(_)
+            | Self::Liveness(_)
+            | Self::InvalidSelectors(_)
+            | Self::Farewell(_) => ExchangeType::INFORMATIONAL,
         }
     }
 
@@ -123,7 +131,7 @@ impl InFlight {
             Self::DeleteChild(_) => "CHILD_DELETE",
             Self::DeleteIke(_) => "IKE_DELETE",
             Self::Liveness(_) => "IKE_DPD",
-            Self::Farewell(_) => "INFORMATIONAL",
+            Self::InvalidSelectors(_) | Self::Farewell(_) => "INFORMATIONAL",
         }
     }
 
@@ -147,7 +155,9 @@ impl InFlight {
             (_, Task::CreateChild(wish)) => self.wish().is_some_and(|coming| wish.is_met_by(coming)),
             (Self::RekeyChild(exchange), Task::RekeyChild(child)) => exchange.old() == *child,
             (Self::DeleteChild(exchange), Task::DeleteChild(child, _)) => exchange.child() == Some(*child),
-            (Self::RekeyIke(_), Task::RekeyIke) | (Self::DeleteIke(_), Task::DeleteIke(_)) => true,
+            (Self::RekeyIke(_), Task::RekeyIke)
+            | (Self::DeleteIke(_), Task::DeleteIke(_))
+            | (Self::InvalidSelectors(_), Task::InvalidSelectors(..)) => true,
             // Any exchange shows whether the peer lives.
             (_, Task::Liveness) => true,
             _ => false,
@@ -180,6 +190,7 @@ impl InFlight {
             Self::DeleteChild(exchange) => exchange.finish(cx, sa),
             Self::DeleteIke(exchange) => exchange.finish(cx, sa),
             Self::Liveness(exchange) => exchange.finish(),
+            Self::InvalidSelectors(exchange) => exchange.finish(),
             Self::Farewell(exchange) => exchange.finish(cx, sa),
         }
     }
@@ -194,6 +205,7 @@ pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, task: Task) {
         Task::DeleteChild(child, reason) => informational::start_delete_child(cx, sa, child, reason),
         Task::DiscardChild(spi) => informational::start_discard_child(cx, sa, spi),
         Task::DeleteIke(reason) => informational::start_delete_ike(cx, sa, reason),
+        Task::InvalidSelectors(child, packet) => informational::start_invalid_selectors(cx, sa, child, &packet),
         Task::Liveness => informational::start_liveness(cx, sa),
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct IkeSa {
     pub(crate) nat: NatStatus,
     /// SPIs that the peer deleted while we wait for an answer that may bring them: ours overtook its response.
     pub(crate) deleted_early: Vec<Spi>,
+    /// When we last told the peer INVALID_SELECTORS, and when we last reported that it told us.
+    pub(crate) mismatch: Mismatch,
     /// A successor has its children; only its Delete is to come.
     pub(crate) superseded: bool,
     /// How it began; a successor inherits it.
@@ -93,6 +95,13 @@ pub(crate) struct Birth {
     pub(crate) done: Option<Instant>,
     /// The lower one of its two nonces, once both are known (RFC 7296 §2.8.1).
     pub(crate) lowest_nonce: Vec<u8>,
+}
+
+/// INVALID_SELECTORS in both directions: when the last one was heeded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mismatch {
+    pub(crate) told: Option<Instant>,
+    pub(crate) heard: Option<Instant>,
 }
 
 /// What the peer said it can do.
@@ -138,6 +147,7 @@ impl IkeSa {
             peer: PeerFeatures::default(),
             nat: NatStatus::default(),
             deleted_early: Vec::new(),
+            mismatch: Mismatch::default(),
             superseded: false,
             birth: Birth { ours: initiator, at: now, done: None, lowest_nonce: Vec::new() },
             confirmed: initiator,

@@ -11,6 +11,7 @@ mod populate;
 mod reconfigure;
 mod refusal;
 mod rekey;
+mod selectors;
 mod transport;
 mod trap_any;
 mod tunnel;

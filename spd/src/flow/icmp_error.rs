@@ -44,6 +44,16 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// The flow of a packet of which only the start is there, cut as one within an ICMP error may be: ports that are
+    /// not there are [`Ports::Opaque`]. `None` if not even its addresses can be read.
+    pub fn of_start(packet: &[u8], direction: Direction) -> Option<Self> {
+        let headers = Headers::parse::<true>(packet).ok()?;
+        let upper = headers.upper.and_then(|upper| ports(headers.protocol, upper, direction).ok());
+        Some(headers.flow(direction, upper.unwrap_or(Ports::Opaque)))
+    }
+}
+
 impl Selector {
     /// Whether a packet may pass an SA of these selectors that don't [`contain`](Self::contains) it: it is an ICMP
     /// error about a packet of this SA's pair (RFC 4301 §6.2). To be asked only of packets that failed the check for
