@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use cygnet_ike::Endpoint;
-use cygnet_spd::{Action, Flow};
+use cygnet_spd::{Action, Flow, Policies, PolicyId, Ports};
 use rand::rngs::StdRng;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -282,19 +282,25 @@ impl Running {
 
 /// Tells of packets that the filter dropped, each with the policy that wanted it (RFC 4301 §5.2 step 3b).
 async fn audit_refusals(mut refusals: mpsc::Receiver<Refusal>, path: Weak<DataPath>) {
-    while let Some(Refusal { flow, about }) = refusals.recv().await {
+    while let Some(refusal) = refusals.recv().await {
         let Some(path) = path.upgrade() else { return };
-        let policies = path.policies.load();
-        let of = |flow: &Option<Flow>| flow.as_ref().and_then(|flow| policies.find(flow)).map(|policy| policy.action);
-        let (reason, policy) = match (of(&flow), of(&about)) {
-            (Some(Action::Protect(policy)), _) => (Clear::Unprotected, Some(policy)),
-            (Some(Action::Discard), _) => (Clear::Discarded, None),
-            (_, Some(Action::Protect(policy))) => (Clear::IcmpError, Some(policy)),
-            _ if about.is_some() => (Clear::IcmpError, None),
-            _ => (Clear::Discarded, None),
-        };
-        let event = AuditEvent { flow, policy, ..AuditEvent::new(Reason::Clear(reason)) };
+        let (reason, policy) = why(&refusal, &path.policies.load());
+        let event = AuditEvent { flow: refusal.flow, policy, ..AuditEvent::new(Reason::Clear(reason)) };
         path.audit.report(Instant::now(), event);
+    }
+}
+
+/// Why the filter dropped it, and the policy that wanted it: that of the packet itself, or of the one it is about.
+fn why(refusal: &Refusal, policies: &Policies) -> (Clear, Option<PolicyId>) {
+    let Refusal { flow, about } = refusal;
+    let of = |flow: &Option<Flow>| flow.as_ref().and_then(|flow| policies.find(flow)).map(|policy| policy.action);
+    match (of(flow), of(about)) {
+        (Some(Action::Protect(policy)), _) => (Clear::Unprotected, Some(policy)),
+        (Some(Action::Discard), _) => (Clear::Discarded, None),
+        (_, Some(Action::Protect(policy))) => (Clear::IcmpError, Some(policy)),
+        // No policy drops it for its own sake. One that is not for the sender of what it encloses is made up.
+        _ if flow.is_some_and(|flow| matches!(flow.ports, Ports::Icmp { .. })) => (Clear::IcmpError, None),
+        _ => (Clear::Discarded, None),
     }
 }
 
@@ -306,4 +312,38 @@ fn key_sink(directory: &std::path::Path) -> Result<KeySink, StartError> {
             tracing::warn!("session keys not logged: {error}");
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use cygnet_spd::{Direction, Policy, Selector, Terms};
+
+    use super::*;
+
+    /// The filter tells a packet, not a reason.
+    #[test]
+    fn a_refusal_is_told_with_the_policy_that_wanted_it() {
+        let policy = |remote: &str, action| {
+            let [local, remote] = ["10.1.0.0/16", remote].map(|text| vec![text.parse().expect("a selector")]);
+            Policy { name: String::new(), selector: Selector { local, remote }, action, terms: Terms::default() }
+        };
+        let protect = Action::Protect(PolicyId(7));
+        let policies = Policies::new(vec![policy("10.2.0.0/16", protect), policy("10.3.0.0/16", Action::Discard)]);
+        let flow = |direction, remote: [u8; 4], protocol, ports| {
+            Some(Flow { direction, local: [10, 1, 0, 1].into(), remote: remote.into(), protocol, ports })
+        };
+        let udp = Ports::Pair { local: 1, remote: 2 };
+        let clear = |remote| flow(Direction::Inbound, remote, 17, udp);
+        let error = || flow(Direction::Inbound, [192, 0, 2, 9], 1, Ports::Icmp { kind: 3, code: 4 });
+        let about = |remote| flow(Direction::Outbound, remote, 17, udp);
+        let why = |flow, about| why(&Refusal { flow, about }, &policies);
+        assert_eq!(why(clear([10, 2, 0, 1]), None), (Clear::Unprotected, Some(PolicyId(7))));
+        assert_eq!(why(clear([10, 3, 0, 1]), None), (Clear::Discarded, None));
+        assert_eq!(why(error(), about([10, 2, 0, 1])), (Clear::IcmpError, Some(PolicyId(7))));
+        // About our own ESP, about what is discarded, and one that is made up.
+        for about in [about([198, 51, 100, 2]), about([10, 3, 0, 1]), None] {
+            assert_eq!(why(error(), about), (Clear::IcmpError, None));
+        }
+        assert_eq!(why(None, None), (Clear::Discarded, None));
+    }
 }
