@@ -107,8 +107,9 @@ fn counters_sum(status: &Status) -> bool {
 async fn a_tunnel_comes_up_carries_packets_and_goes_down() {
     let wire = Wire::new();
     let b = site(&wire, 2, "");
-    let a = site(&wire, 1, "start_action = \"start\"");
+    // Before the other side is there to say anything.
     let mut notices = b.handle.events();
+    let a = site(&wire, 1, "start_action = \"start\"");
     until(&a.handle, child).await;
     crosses(&a, &b, packet(1, 2, 7)).await;
     crosses(&b, &a, packet(2, 1, 8)).await;

@@ -10,6 +10,7 @@ use cygnet::handle::{Handle, Status};
 use cygnet::net::{MemoryNet, Net, Wire};
 use cygnet::runtime::{Gateway, Parts};
 use cygnet::tun::{MemoryTun, Tun};
+use cygnet_ike::Command;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -143,6 +144,28 @@ async fn with_level_use_every_packet_arrives_before_and_after_the_peer_is_there(
     }
     until(&b.handle, is_up).await;
     stop([a, b]).await;
+}
+
+/// RFC 4301 §5.1 lets a packet set off a negotiation; `start_action = "none"` says that it does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_start_action_a_command_brings_up_what_packets_do_not() {
+    for (more, counter, in_the_clear) in [("", "outbound.failed", 0), ("level = \"use\"", "outbound.clear", 3)] {
+        let wire = Wire::new();
+        let b = site(&wire, 2, &nets(2, more), "the same");
+        let a = site(&wire, 1, &nets(1, &format!("start_action = \"none\"\n{more}")), "the same");
+        (0..3).for_each(|n| assert!(a.tun.inject(&inner(n))));
+        counted(&a.handle, counter, 3).await;
+        let clear = taken(|wait| a.net.take_clear(wait, <[u8]>::to_vec), SOON);
+        assert_eq!(clear, (0..in_the_clear).map(inner).collect::<Vec<_>>(), "{more}");
+        assert!(a.handle.status().await.expect("running").ike_sas.is_empty(), "a packet asked for an SA");
+
+        let up = Command::Initiate { connection: "site".into(), child: Some("net".into()) };
+        a.handle.command(up).await.expect("running");
+        until(&a.handle, is_up).await;
+        assert!(a.tun.inject(&inner(9)));
+        assert_eq!(b.tun.take(PATIENCE, <[u8]>::to_vec), Some(inner(9)));
+        stop([a, b]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

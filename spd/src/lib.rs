@@ -41,5 +41,5 @@ pub use policy::{Action, Policies, Policy, PolicyId};
 pub use ports::PortRange;
 pub use range::{AddrRange, ParseAddrRangeError};
 pub use selector::{Selector, narrow};
-pub use terms::{AfterFailure, Level, Levels, Mode, Outcome, SaState, Terms, WhileNegotiating};
+pub use terms::{Acquire, AfterFailure, Level, Levels, Mode, Outcome, SaState, Terms, WhileNegotiating};
 pub use traffic_selector::{ParseTrafficSelectorError, TrafficSelector};

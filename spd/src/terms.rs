@@ -56,6 +56,16 @@ pub enum AfterFailure {
     Clear,
 }
 
+/// What brings up the SA that a packet lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Acquire {
+    /// The packet itself: it sets off a negotiation (RFC 4301 §5.1).
+    #[default]
+    Packet,
+    /// Anything else, such as a command or the peer. To a packet, it is not to be had.
+    Other,
+}
+
 /// The terms of a PROTECT policy. Of no meaning for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Terms {
@@ -63,6 +73,8 @@ pub struct Terms {
     pub mode: Mode,
     /// How strictly.
     pub levels: Levels,
+    /// What brings the SA up.
+    pub acquire: Acquire,
     /// Before the SA is there.
     pub negotiating: WhileNegotiating,
     /// When it could not be had.
@@ -78,7 +90,7 @@ pub enum SaState {
     Up,
     /// It is being negotiated, or the packet sets that off.
     Negotiating,
-    /// Its negotiation failed, and the next attempt is not due.
+    /// It is not to be had: its negotiation failed, and the next attempt is not due, or packets set off none.
     Failed,
 }
 
@@ -103,7 +115,7 @@ impl Terms {
             Level::Use => Outcome::Clear,
             Level::Require => Outcome::Drop,
         };
-        match sa {
+        match self.state(sa) {
             SaState::Up => Outcome::Protect,
             SaState::Negotiating => match self.negotiating {
                 WhileNegotiating::Hold => Outcome::Hold,
@@ -114,6 +126,16 @@ impl Terms {
                 AfterFailure::Drop => Outcome::Drop,
                 AfterFailure::Clear => clear,
             },
+        }
+    }
+
+    /// How the SA stands for a packet to send. What no packet sets off, none waits for: a negotiation for another reason
+    /// may be under way or not, and may come to an SA for others.
+    #[inline]
+    pub fn state(&self, sa: SaState) -> SaState {
+        match (sa, self.acquire) {
+            (SaState::Negotiating, Acquire::Other) => SaState::Failed,
+            (state, _) => state,
         }
     }
 

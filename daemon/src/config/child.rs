@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cygnet_ike::config::{Child, ChildLifetime, StartAction};
 use cygnet_ike::proposal::{Proposal, Protocol};
-use cygnet_spd::{Action, AddrRange, Mode, Pfp, Policy, PolicyId, Selector, Terms, TrafficSelector};
+use cygnet_spd::{Acquire, Action, AddrRange, Mode, Pfp, Policy, PolicyId, Selector, Terms, TrafficSelector};
 
 use super::Entry;
 use super::connection::proposals;
@@ -29,7 +29,13 @@ pub(super) fn read(
 ) -> Vec<Arc<Child>> {
     let mut children = Vec::new();
     for (name, section) in section.sections("children", "child") {
-        let terms = terms::read(&section);
+        let mut terms = terms::read(&section);
+        let words = [("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
+        let start = section.word("start_action", &words).unwrap_or(StartAction::None);
+        startable(&section, start, &terms, ends);
+        if start == StartAction::None {
+            terms.acquire = Acquire::Other;
+        }
         let (local_hosts, remote_hosts) = ends.dynamic(terms.mode);
         let mut local_ts = side(&section, "local_ts", "local_addrs", terms.mode, &local_hosts);
         let remote_ts = side(&section, "remote_ts", "remote_addrs", terms.mode, &remote_hosts);
@@ -65,9 +71,6 @@ pub(super) fn read(
         protect.push(Entry { priority, offset, policy: entry });
         let proposals = proposals(&section, "esp_proposals", Protocol::Esp);
         let proposals = proposals.unwrap_or_else(|| Proposal::defaults(Protocol::Esp));
-        let words = [("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
-        let start = section.word("start_action", &words).unwrap_or(StartAction::None);
-        startable(&section, start, &terms, ends);
         let lifetime = lifetime(&section);
         let window = section.integer("replay_window", 64..=65536).unwrap_or(1024);
         children.push(Arc::new(Child {

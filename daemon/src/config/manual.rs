@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cygnet_esp::tunnel::Rules;
 use cygnet_esp::{ENCR, Encr, Spi};
 use cygnet_ike::secret::Secret;
-use cygnet_spd::{Action, AddrRange, Mode, Policy, PolicyId, Selector, Terms};
+use cygnet_spd::{Acquire, Action, AddrRange, Mode, Policy, PolicyId, Selector, Terms};
 
 use super::reader::Section;
 use super::selectors::{Ends, one_family, side};
@@ -124,7 +124,7 @@ fn one(name: &str, section: &Section<'_>, gateway: &Gateway, policy: PolicyId) -
     let headers = terms::headers(section);
     let priority = section.integer("priority", 0..=1_000_000).unwrap_or(super::child::PRIORITY);
     let selector = Selector { local: local_ts, remote: remote_ts };
-    let terms = Terms { mode, levels, ..Terms::default() };
+    let terms = Terms { mode, levels, acquire: Acquire::Other, ..Terms::default() };
     let action = Action::Protect(policy);
     let entry = Policy { name: format!("manual/{name}"), selector: selector.clone(), action, terms };
     let sa = ManualSa {

@@ -2,13 +2,13 @@
 //! (RFC 4301 §3.2, §4.4.1.2, §5.1.2).
 
 use cygnet_esp::tunnel::{DfRule, DscpRule, MssRule, Rules};
-use cygnet_spd::{AfterFailure, Level, Levels, Mode, Pfp, Terms, WhileNegotiating};
+use cygnet_spd::{Acquire, AfterFailure, Level, Levels, Mode, Pfp, Terms, WhileNegotiating};
 
 use super::reader::Section;
 
 const LEVELS: [(&str, Level); 2] = [("require", Level::Require), ("use", Level::Use)];
 
-/// `mode`, `level`, `while_negotiating`, `after_failure`, `pfp`.
+/// `mode`, `level`, `while_negotiating`, `after_failure`, `pfp`. What brings up the SA, `start_action` says elsewhere.
 pub(super) fn read(section: &Section<'_>) -> Terms {
     let (mode, levels) = (mode(section), levels(section));
     let lenient = levels.outbound == Level::Use;
@@ -30,7 +30,7 @@ pub(super) fn read(section: &Section<'_>) -> Terms {
             section.mistake(key, message, "only with the level `use`", remedy);
         }
     }
-    Terms { mode, levels, negotiating, failed, pfp: pfp(section) }
+    Terms { mode, levels, acquire: Acquire::Packet, negotiating, failed, pfp: pfp(section) }
 }
 
 /// `mode`.

@@ -27,9 +27,9 @@ secrets.b.psk = "a long enough secret"
 [connections.site-b]
 local_addrs = "192.0.2.1"
 remote_addrs = "192.0.2.2"
-children.net = { local_ts = "10.1.0.0/16", remote_ts = "10.2.0.0/16" }
-children.bad = { local_ts = "10.3.0.0/16", remote_ts = "10.4.0.0/16" }
-children.silent = { local_ts = "10.5.0.0/16", remote_ts = "10.6.0.0/16" }
+children.net = { local_ts = "10.1.0.0/16", remote_ts = "10.2.0.0/16", start_action = "trap" }
+children.bad = { local_ts = "10.3.0.0/16", remote_ts = "10.4.0.0/16", start_action = "trap" }
+children.silent = { local_ts = "10.5.0.0/16", remote_ts = "10.6.0.0/16", start_action = "trap" }
 [policies.never]
 action = "discard"
 remote_ts = "10.7.0.0/16"

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cygnet_ike::{Command, Config, Failure};
 use cygnet_sad::PairId;
-use cygnet_spd::{Action, Flow, PolicyId};
+use cygnet_spd::{Acquire, Action, Flow, Policy, PolicyId};
 
 use super::Driver;
 use crate::workers::Key;
@@ -49,8 +49,9 @@ impl Driver {
             return self.releaser.after(now, || ());
         }
         let policies = self.path.policies.load();
-        let Some(found) = policies.find(&flow).filter(|found| found.action == Action::Protect(policy)) else {
-            // The policies were replaced meanwhile: another decides about this flow.
+        let asks = |found: &&Policy| found.action == Action::Protect(policy) && found.terms.acquire == Acquire::Packet;
+        let Some(found) = policies.find(&flow).filter(asks) else {
+            // The policies were replaced meanwhile: another decides about this flow, or none is brought up for it.
             return;
         };
         self.path.shunts.asked(Key::new(policy, &found.terms, flow.remote), now);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use cygnet_sad::{PairStatus, Standing};
-use cygnet_spd::{Action, Direction, Flow, Mode, Outcome, Policy, Ports, SaState, TrafficSelector};
+use cygnet_spd::{Acquire, Action, Direction, Flow, Mode, Outcome, Policy, Ports, SaState, TrafficSelector};
 
 use super::{Inspection, Missing, since, span};
 use crate::handle::Failed;
@@ -218,6 +218,9 @@ fn up(inspection: &Inspection, status: &PairStatus) -> String {
     }
 }
 
+/// Why a packet waits for nothing.
+const NO_PACKET: &str = "; not a packet, but a command or the peer brings it up (start_action is none)";
+
 /// Why no SA protects it.
 fn none(inspection: &Inspection, policy: &Policy, flow: &Flow) -> (String, SaState) {
     if inspection.pairs_of(policy).any(|status| status.pair.selector().contains(flow)) {
@@ -230,6 +233,7 @@ fn none(inspection: &Inspection, policy: &Policy, flow: &Flow) -> (String, SaSta
             let mut text = format!("none: the negotiation {}", failure(failed.as_ref()));
             match wait {
                 Some(wait) => text.push_str(&format!("; the next attempt is due in {}", span(wait))),
+                None if policy.terms.acquire == Acquire::Other => text.push_str(NO_PACKET),
                 // Nobody waits: the next packet asks again.
                 None => text.push_str("; the next packet asks again"),
             }
@@ -237,6 +241,9 @@ fn none(inspection: &Inspection, policy: &Policy, flow: &Flow) -> (String, SaSta
         }
         Missing::NotAsked if others > 0 => {
             (format!("none for this packet; {others} of this policy for others"), SaState::Negotiating)
+        }
+        Missing::NotAsked if policy.terms.acquire == Acquire::Other => {
+            (format!("none: no connection is up{NO_PACKET}"), SaState::Failed)
         }
         Missing::NotAsked => {
             ("none: no connection is up; this packet would ask for one".to_owned(), SaState::Negotiating)

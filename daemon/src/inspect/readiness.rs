@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cygnet_sad::{PairStatus, Standing};
-use cygnet_spd::{Action, Level, Mode, Policy};
+use cygnet_spd::{Acquire, Action, Level, Mode, Policy};
 
 use super::{Inspection, Missing, span};
 
@@ -131,6 +131,9 @@ fn missing(inspection: &Inspection, policy: &Policy, peer: Option<IpAddr>) -> St
     match inspection.missing(policy, peer.unwrap_or(any)) {
         Missing::Failed(failed, _) => format!("no SA: the negotiation {}", super::explain::failure(failed.as_ref())),
         Missing::Negotiating => "no SA yet: it is being negotiated".to_owned(),
+        Missing::NotAsked if policy.terms.acquire == Acquire::Other => {
+            "no SA, and only a command or the peer brings it up (start_action is none)".to_owned()
+        }
         Missing::NotAsked => "no SA, and no traffic that asks for one".to_owned(),
     }
 }

@@ -41,7 +41,7 @@ fates! {
         Held = "held",
         /// Policy says PROTECT, and no SA is there yet: one is being asked for (RFC 4301 §5.1).
         NoSa = "no_sa",
-        /// Policy says PROTECT, and the SA could not be had.
+        /// Policy says PROTECT, and the SA could not be had, or is not brought up by packets.
         Failed = "failed",
         /// As many packets as may be wait for an SA.
         HoldFull = "hold_full",

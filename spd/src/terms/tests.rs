@@ -42,7 +42,7 @@ fn all() -> impl Iterator<Item = Terms> {
         LEVELS.into_iter().flat_map(move |inbound| {
             modes.into_iter().flat_map(move |mode| {
                 let levels = Levels { inbound, outbound };
-                flags.map(|pfp| Terms { mode, levels, negotiating, failed, pfp })
+                flags.map(|pfp| Terms { mode, levels, negotiating, failed, pfp, ..Terms::default() })
             })
         })
     })
@@ -54,6 +54,9 @@ fn what_is_sent_is_decided_by_the_table() {
         let key = (terms.levels.outbound, terms.negotiating, terms.failed);
         let (.., expected) = OUTBOUND.into_iter().find(|(level, n, f, _)| (*level, *n, *f) == key).unwrap();
         assert_eq!(STATES.map(|state| terms.outbound(state)), expected, "{terms:?}");
+        let [up, _, failed] = expected;
+        let other = Terms { acquire: Acquire::Other, ..terms };
+        assert_eq!(STATES.map(|state| other.outbound(state)), [up, failed, failed], "nothing is waited for: {terms:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Modes, levels, and what a child may ask for together.
 
 use cygnet_esp::tunnel::{DfRule, DscpRule, MssRule};
-use cygnet_spd::{AfterFailure, Level, Mode, Policy, TrafficSelector, WhileNegotiating};
+use cygnet_spd::{Acquire, AfterFailure, Level, Mode, Policy, Terms, TrafficSelector, WhileNegotiating};
 
 use super::*;
 
@@ -97,7 +97,12 @@ fn levels_go_by_direction_and_decide_the_defaults() {
     let terms = level("level = \"use\", while_negotiating = \"hold\", after_failure = \"drop\"");
     assert_eq!((terms.negotiating, terms.failed), (WhileNegotiating::Hold, AfterFailure::Drop));
     let config = accepted(&tunnel());
-    assert_eq!(only_policy(&config).terms, cygnet_spd::Terms::default(), "a tunnel requires and holds");
+    let terms = Terms { acquire: Acquire::Other, ..Terms::default() };
+    assert_eq!(only_policy(&config).terms, terms, "a tunnel requires, and no packet brings it up");
+    for start in ["trap", "start"] {
+        let config = accepted(&tunnel().replace("{ local_ts", &format!("{{ start_action = \"{start}\", local_ts")));
+        assert_eq!(only_policy(&config).terms, Terms::default(), "{start}: packets wait for their SA");
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::super::testing::{flow, moment};
 use super::*;
 
-const CHILDREN: &str = "children.net = { local_ts = \"10.1.0.0/16\", remote_ts = \"10.2.0.0/16\" }\n\
-                        children.soft = { local_ts = \"10.1.0.0/16\", remote_ts = \"10.3.0.0/16\", level = \"use\" }\n\
+const CHILDREN: &str = "children.net = { local_ts = \"10.1.0.0/16\", remote_ts = \"10.2.0.0/16\", start_action = \"trap\" }\n\
+                        children.soft = { local_ts = \"10.1.0.0/16\", remote_ts = \"10.3.0.0/16\", level = \"use\", start_action = \"trap\" }\n\
                         [policies.ssh]\naction = \"pass\"\nremote_ts = \"10.2.0.0/16[tcp/22]\"\n\
                         [policies.never]\naction = \"discard\"\nremote_ts = \"10.9.0.0/16\"\n";
 
@@ -45,6 +45,16 @@ fn what_is_missing_is_said_with_its_cause() {
     let failed = inspection.with_failure("net", "the peer does not answer");
     let lines = told(&failed, "10.1.0.1 10.2.0.1");
     assert_told(&lines, ["c/net", "failed 0s ago: the peer does not answer", "it is dropped"]);
+}
+
+#[test]
+fn what_no_packet_brings_up_holds_none() {
+    let inspection = moment("\"192.0.2.2\"", &CHILDREN.replace(", start_action = \"trap\"", ""));
+    let cause = "no connection is up; not a packet, but a command or the peer brings it up";
+    let lines = told(&inspection, "10.1.0.1 10.2.0.1");
+    assert_told(&lines, ["level require", cause, "it is dropped; an answer"]);
+    assert_told(&told(&inspection, "10.1.0.1 10.3.0.1"), ["level use", cause, "it is sent in the clear"]);
+    assert_told(&told(&inspection.with_sas(), "10.1.0.1 10.2.0.1"), ["", "SPIs", "it is protected"]);
 }
 
 #[test]

@@ -169,6 +169,7 @@ mod tests {
     const REQUIRE: Terms = Terms {
         mode: Mode::Tunnel,
         levels: Levels { inbound: Level::Require, outbound: Level::Require },
+        acquire: cygnet_spd::Acquire::Packet,
         negotiating: cygnet_spd::WhileNegotiating::Hold,
         failed: cygnet_spd::AfterFailure::Drop,
         pfp: cygnet_spd::Pfp {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cygnet_sad::{OutboundSa, Tables};
-use cygnet_spd::{Action, Direction, Flow, Outcome, Policies, PolicyId, SaState, Terms};
+use cygnet_spd::{Acquire, Action, Direction, Flow, Outcome, Policies, PolicyId, SaState, Terms};
 
 use super::Fate;
 use crate::workers::shunt::{self, Key};
@@ -83,7 +83,10 @@ impl<'t> View<'t> {
     #[cold]
     fn without_sa(&self, policy: PolicyId, terms: &Terms, flow: &Flow) -> Verdict<'t> {
         let key = Key::new(policy, terms, flow.remote);
-        let (state, ask) = self.path.shunts.state(&key, Instant::now());
+        let (state, ask) = match terms.acquire {
+            Acquire::Packet => self.path.shunts.state(&key, Instant::now()),
+            Acquire::Other => (SaState::Failed, false),
+        };
         let each = shunt::each_flow(&terms.pfp);
         let failed = state == SaState::Failed;
         let acquire = (ask || each && !failed).then_some(each);
