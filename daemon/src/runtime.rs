@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use cygnet_ike::Endpoint;
-use cygnet_spd::{Action, Flow, Policies, PolicyId, Ports};
+use cygnet_spd::{Action, Direction, Flow, Policies, PolicyId, Ports};
 use rand::rngs::StdRng;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ use crate::net::{Host, HostError, Listen, Net, Sockets, path_mtu};
 use crate::reload::{Keeper, Reload};
 use crate::tun::{Tun, TunDevice};
 use crate::workers::audit::Reason;
-use crate::workers::{AuditEvent, Clear, DataPath, Threads, WorkerFailure};
+use crate::workers::{AuditEvent, Clear, DataPath, Outbound, Threads, WorkerFailure};
 
 /// IKE messages that may wait for the driver.
 const IKE_QUEUE: usize = 1024;
@@ -280,19 +280,25 @@ impl Running {
     }
 }
 
-/// Tells of packets that the filter dropped, each with the policy that wanted it (RFC 4301 §5.2 step 3b).
+/// Tells of packets that the filter dropped, each with the policy that wanted it (RFC 4301 §5.1, §5.2 step 3b).
 async fn audit_refusals(mut refusals: mpsc::Receiver<Refusal>, path: Weak<DataPath>) {
     while let Some(refusal) = refusals.recv().await {
         let Some(path) = path.upgrade() else { return };
-        let (reason, policy) = why(&refusal, &path.policies.load());
-        let event = AuditEvent { flow: refusal.flow, policy, ..AuditEvent::new(Reason::Clear(reason)) };
+        let (reason, policy) = match refusal.direction {
+            Direction::Outbound => (Reason::Outbound(Outbound::Discarded), None),
+            Direction::Inbound => {
+                let (reason, policy) = why(&refusal, &path.policies.load());
+                (Reason::Clear(reason), policy)
+            }
+        };
+        let event = AuditEvent { flow: refusal.flow, policy, ..AuditEvent::new(reason) };
         path.audit.report(Instant::now(), event);
     }
 }
 
 /// Why the filter dropped it, and the policy that wanted it: that of the packet itself, or of the one it is about.
 fn why(refusal: &Refusal, policies: &Policies) -> (Clear, Option<PolicyId>) {
-    let Refusal { flow, about } = refusal;
+    let Refusal { direction: _, flow, about } = refusal;
     let of = |flow: &Option<Flow>| flow.as_ref().and_then(|flow| policies.find(flow)).map(|policy| policy.action);
     match (of(flow), of(about)) {
         (Some(Action::Protect(policy)), _) => (Clear::Unprotected, Some(policy)),
@@ -316,7 +322,7 @@ fn key_sink(directory: &std::path::Path) -> Result<KeySink, StartError> {
 
 #[cfg(test)]
 mod tests {
-    use cygnet_spd::{Direction, Policy, Selector, Terms};
+    use cygnet_spd::{Policy, Selector, Terms};
 
     use super::*;
 
@@ -336,7 +342,7 @@ mod tests {
         let clear = |remote| flow(Direction::Inbound, remote, 17, udp);
         let error = || flow(Direction::Inbound, [192, 0, 2, 9], 1, Ports::Icmp { kind: 3, code: 4 });
         let about = |remote| flow(Direction::Outbound, remote, 17, udp);
-        let why = |flow, about| why(&Refusal { flow, about }, &policies);
+        let why = |flow, about| why(&Refusal { direction: Direction::Inbound, flow, about }, &policies);
         assert_eq!(why(clear([10, 2, 0, 1]), None), (Clear::Unprotected, Some(PolicyId(7))));
         assert_eq!(why(clear([10, 3, 0, 1]), None), (Clear::Discarded, None));
         assert_eq!(why(error(), about([10, 2, 0, 1])), (Clear::IcmpError, Some(PolicyId(7))));

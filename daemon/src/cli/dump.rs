@@ -163,7 +163,11 @@ pub(super) fn spd(socket: &Path, as_json: bool) -> Result<(), Report> {
             ["in", "out"]
                 .iter()
                 .filter_map(|way| Some(format!("{way} {}", entry.text(&format!("clear-packets-{way}"))?)))
-                .chain(entry.text("clear-dropped-in").map(|count| format!("dropped {count}")))
+                .chain(
+                    ["in", "out"].iter().filter_map(|way| {
+                        Some(format!("dropped {way} {}", entry.text(&format!("clear-dropped-{way}"))?))
+                    }),
+                )
                 .collect::<Vec<_>>()
                 .join("\n"),
         ]);

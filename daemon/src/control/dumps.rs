@@ -113,9 +113,12 @@ fn spd_entry(inspection: &Inspection, position: usize, policy: &Policy) -> Messa
             entry.set("clear-bytes-out", cleared.octets);
         }
     }
-    if let Some((accepted, dropped)) = inspection.filtered.as_ref().and_then(|seen| seen.packets.get(&policy.name)) {
-        entry.set("clear-packets-in", accepted);
-        entry.set("clear-dropped-in", dropped);
+    if let Some(counts) = inspection.filtered.as_ref().and_then(|seen| seen.packets.get(&policy.name)) {
+        entry.set("clear-packets-in", counts.accepted);
+        entry.set("clear-dropped-in", counts.dropped_in);
+        if policy.action == Action::Discard {
+            entry.set("clear-dropped-out", counts.dropped_out);
+        }
     }
     with_selectors(entry, policy)
 }

@@ -82,14 +82,22 @@ pub fn explain(inspection: &Inspection, flow: &Flow) -> Explanation {
         }
         Action::Discard => {
             line.push_str("discard");
-            let fate = match steered(inspection, flow.remote) {
-                Some(_) => "it is dropped, and so is what comes from there in the clear",
-                None => {
-                    "what comes from there is dropped, and what enters the tunnel device; other packets to there \
-                         are routed past it and not seen"
-                }
+            let filter = inspection.config.gateway.clear_filter;
+            let (fate, outbound, inbound) = match (filter, steered(inspection, flow.remote)) {
+                (true, _) => ("it is dropped, and so is what comes from there in the clear", "dropped", "dropped"),
+                (false, Some(_)) => (
+                    "it is dropped; what comes from there in the clear is accepted, as `gateway.clear_filter` is off",
+                    "dropped",
+                    "clear",
+                ),
+                (false, None) => (
+                    "no route leads it into the tunnel device, and `gateway.clear_filter` is off: it goes and comes \
+                     in the clear, past us",
+                    "clear",
+                    "clear",
+                ),
             };
-            words(line, "none needed".to_owned(), fate.to_owned(), Some(policy.name), "dropped", "dropped")
+            words(line, "none needed".to_owned(), fate.to_owned(), Some(policy.name), outbound, inbound)
         }
     }
 }

@@ -23,7 +23,7 @@ use cygnet_spd::{Action, Mode, Policies, Policy, PolicyId, SaState};
 use crate::config::Config;
 use crate::handle::{Failed, Failures, Handle, Status, Stopped};
 use crate::install::child_id;
-use crate::net::filter::{NftError, Watch};
+use crate::net::filter::{Counts, NftError, Watch};
 use crate::workers::{Cleared, Shunt};
 
 /// The gateway at one moment.
@@ -51,7 +51,7 @@ pub struct Inspection {
 #[derive(Debug, Clone, Default)]
 pub struct Filtered {
     /// Packets let in and dropped, by name of policy.
-    pub packets: HashMap<String, (u64, u64)>,
+    pub packets: HashMap<String, Counts>,
     /// Peers that sent in the clear where a policy protects if it can.
     pub seen: Vec<Seen>,
 }
@@ -107,7 +107,7 @@ impl Handle {
 }
 
 async fn filtered(watch: &Watch) -> Result<Filtered, NftError> {
-    let packets = watch.counters().await?.into_iter().map(|of| (of.policy, (of.accepted, of.dropped))).collect();
+    let packets = watch.counters().await?.into_iter().map(|of| (of.policy, of.packets)).collect();
     let now = SystemTime::now();
     let seen = watch.seen().await?.into_iter().map(|peer| Seen {
         policy: peer.policy,

@@ -1,5 +1,5 @@
-//! A daemon is killed (SIGKILL): what `require` protects stays shut, everything else goes on; the next start recovers;
-//! `cleanup` and a clean stop leave nothing.
+//! A daemon is killed (SIGKILL): what `require` protects stays shut, and what a policy discards, everything else goes
+//! on; the next start recovers; `cleanup` and a clean stop leave nothing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use crate::failure::{Context, Result, fail};
 use crate::process::{sh, until};
 
 const SECRET: &str = "[secrets.all]\nfile = \"psk\"\n";
+/// A host to which no PROTECT policy steers anything, and nothing shall be sent.
+const REFUSED: &str = "10.77.0.201";
 
 /// Plays it, in transport mode and in tunnel mode.
 pub(super) fn play(lab: &Lab, number: usize, folder: &Path) -> Result<()> {
@@ -22,6 +24,7 @@ pub(super) fn play(lab: &Lab, number: usize, folder: &Path) -> Result<()> {
     }
     // A host that has nothing to do with IPsec.
     mesh.hub.ip(&["addr", "add", "10.77.0.200/24", "dev", "bridge"])?;
+    mesh.hub.ip(&["addr", "add", &format!("{REFUSED}/24"), "dev", "bridge"])?;
     transport(&mut mesh).context("transport mode")?;
     tunnel(&mut mesh).context("tunnel mode")
 }
@@ -37,7 +40,9 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
             address(remote)
         )
     };
-    one.configure("", &[&connection(1, 2, "require"), &connection(1, 3, "use"), SECRET].concat())?;
+    let never = format!("[policies.never]\naction = \"discard\"\nremote_ts = \"{REFUSED}\"\n");
+    one.configure("", &[&connection(1, 2, "require"), &connection(1, 3, "use"), SECRET, &never].concat())?;
+    let refused = REFUSED.parse().context("address")?;
     two.configure("", &[&connection(2, 1, "require"), SECRET].concat())?;
     three.configure("", &[&connection(3, 1, "use"), SECRET].concat())?;
     let untouched = footprint(one)?;
@@ -46,6 +51,14 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
     }
     reached(one, address(2))?;
     reached(one, address(3))?;
+    // RFC 4301 §5.1, also where the tunnel device never sees the packet.
+    if one.reaches(refused) {
+        fail!("what a policy discards was answered");
+    }
+    let spd = one.cygnet(&["spd", "--json"])?;
+    if !spd.split("\"clear_dropped_out\":").skip(1).any(|rest| !rest.trim_start_matches([' ', '"']).starts_with('0')) {
+        fail!("what a policy discards was not counted:\n{spd}");
+    }
 
     one.kill();
     three.kill();
@@ -55,8 +68,8 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
     until("clear traffic under `use` after both daemons died", Duration::from_secs(5), || {
         one.reaches(address(3)).then_some(())
     })?;
-    if one.reaches(address(2)) {
-        fail!("what requires protection passes after the daemon died");
+    if one.reaches(address(2)) || one.reaches(refused) {
+        fail!("what requires protection, or is discarded, passes after the daemon died");
     }
 
     three.start()?;
@@ -66,6 +79,7 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
     one.kill();
     one.cygnet_offline(&["cleanup"])?;
     same(&untouched, &footprint(one)?).context("after `cleanup`")?;
+    reached(one, refused)?;
     one.start()?;
     reached(one, address(2))?;
     for node in [&mut *one, two, three] {

@@ -63,6 +63,8 @@ fn clear_and_unknown_traffic_is_told_honestly() {
     let lines = told(&inspection, "10.1.0.1 10.2.0.1 tcp 40000 22");
     assert_told(&lines, ["ssh (line 7): bypass", "none needed", "goes and comes in the clear"]);
     assert_told(&told(&inspection, "10.1.0.1 10.9.0.1"), ["never (line 10): discard", "none needed", "is dropped"]);
+    let off = moment("\"192.0.2.2\"", &format!("{CHILDREN}[gateway]\nclear_filter = \"off\"\n"));
+    assert_told(&told(&off, "10.1.0.1 10.9.0.1"), ["discard", "none needed", "goes and comes in the clear, past us"]);
     let lines = told(&inspection, "10.7.0.1 10.8.0.1");
     assert_told(&lines, ["no policy selects", "none needed", "no route leads it into cygnet0"]);
     let lines = told(&inspection, "10.7.0.1 10.2.0.1");

@@ -12,7 +12,7 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use cygnet_spd::{AddrRange, Policy, PortRange, TrafficSelector};
+use cygnet_spd::{AddrRange, Direction, Policy, PortRange, TrafficSelector};
 
 use super::ruleset::{Family, Ruleset, Verdict, counter, has_ports, merged};
 use crate::config::IcmpError;
@@ -48,7 +48,7 @@ pub(super) fn chains(f: &mut fmt::Formatter<'_>, ruleset: &Ruleset, [ike, nat]: 
         let Some((order, first)) = members().next() else { continue };
         let end = match group.verdict {
             Verdict::Pass | Verdict::Use => "return".to_owned(),
-            Verdict::Refuse => format!("counter name \"{}\" goto refuse", counter(order)),
+            Verdict::Refuse => format!("counter name \"{}\" goto refuse", counter(Direction::Inbound, order)),
         };
         let plain = |s: &TrafficSelector| s.protocol == 0 && s.ports == PortRange::ANY;
         if first.selector.local.iter().chain(&first.selector.remote).all(plain) {

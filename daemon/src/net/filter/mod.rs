@@ -1,5 +1,5 @@
-//! Traffic that arrives in the clear never enters the TUN device: the kernel delivers it. So the policies are enforced
-//! on it there, by a table of nftables: see `ruleset`.
+//! Traffic that arrives in the clear never enters the TUN device: the kernel delivers it; nor does what leaves for
+//! where no PROTECT policy steers. So the policies are enforced on both there, by a table of nftables: see `ruleset`.
 //!
 //! The table is replaced as a whole, in one transaction. What it counted is kept here over replacements. It goes with
 //! a clean stop; a gateway that was killed leaves it, so that what must be protected stays refused, and the next start
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cygnet_spd::{Action, Policies, PolicyId};
+use cygnet_spd::{Action, Direction, Policies, PolicyId};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 
@@ -36,10 +36,19 @@ pub struct PolicyClear {
     pub policy: String,
     /// Its number, if it protects.
     pub id: Option<PolicyId>,
-    /// Packets let in: BYPASS, or PROTECT with level `use`.
+    /// How many packets.
+    pub packets: Counts,
+}
+
+/// Packets of one policy in the clear, by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Let in: BYPASS, or PROTECT with level `use`.
     pub accepted: u64,
-    /// Packets dropped: PROTECT with level `require`, or DISCARD.
-    pub dropped: u64,
+    /// Arrived, and dropped: PROTECT with level `require`, or DISCARD.
+    pub dropped_in: u64,
+    /// Was to leave, and dropped: DISCARD. What the TUN device was handed is not counted here.
+    pub dropped_out: u64,
 }
 
 /// A peer that a policy protects if it can, and that sent in the clear.
@@ -74,7 +83,7 @@ struct State {
     /// What is in place.
     ruleset: Option<Ruleset>,
     /// What earlier tables counted, by policy.
-    counted: HashMap<String, (u64, u64)>,
+    counted: Counted,
     /// Whom they saw.
     seen: HashMap<(String, IpAddr), PeerClear>,
 }
@@ -162,12 +171,12 @@ impl Watch {
         let (mut counted, _) = state.current().await?;
         let Some(ruleset) = &state.ruleset else { return Ok(Vec::new()) };
         let of = |policy: &cygnet_spd::Policy| {
-            let (accepted, dropped) = counted.remove(&policy.name).unwrap_or_default();
+            let packets = counted.remove(&policy.name).unwrap_or_default();
             let id = match policy.action {
                 Action::Protect(id) => Some(id),
                 Action::Bypass | Action::Discard => None,
             };
-            PolicyClear { policy: policy.name.clone(), id, accepted, dropped }
+            PolicyClear { policy: policy.name.clone(), id, packets }
         };
         Ok(ruleset.policies.iter().map(of).collect())
     }
@@ -185,7 +194,7 @@ impl Watch {
     }
 }
 
-type Counted = HashMap<String, (u64, u64)>;
+type Counted = HashMap<String, Counts>;
 type Seen = HashMap<(String, IpAddr), PeerClear>;
 
 impl State {
@@ -201,9 +210,13 @@ impl State {
         for group in &ruleset.groups {
             for &order in &group.members {
                 let Some(policy) = policies.get(order) else { continue };
-                let count = packets.get(&*counter(order)).copied().unwrap_or(0);
-                let (accepted, dropped) = counted.entry(policy.name.clone()).or_default();
-                *(if group.verdict == Verdict::Refuse { dropped } else { accepted }) += count;
+                let count = |direction| packets.get(&*counter(direction, order)).copied().unwrap_or(0);
+                let counts = counted.entry(policy.name.clone()).or_default();
+                match group.verdict {
+                    Verdict::Refuse => counts.dropped_in += count(Direction::Inbound),
+                    Verdict::Use | Verdict::Pass => counts.accepted += count(Direction::Inbound),
+                }
+                counts.dropped_out += count(Direction::Outbound);
             }
         }
         for group in noting() {

@@ -1,4 +1,5 @@
-//! Packets that the ruleset dropped, as the kernel logs them (NFLOG): the auditable events of RFC 4301 §5.2 step 3b.
+//! Packets that the ruleset dropped, as the kernel logs them (NFLOG): the auditable events of RFC 4301 §5.2 step 3b,
+//! and those of §5.1 that never reach the data path.
 
 use std::io;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::ruleset::OUTBOUND;
+
 /// Refusals that wait for the driver; the ruleset lets few through to begin with.
 const QUEUE: usize = 128;
 /// Octets of an answer: several packets of which the ruleset logs the first octets.
@@ -21,9 +24,11 @@ const BUFFER: usize = 16_384;
 /// How long the kernel may collect packets.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A packet that was dropped because it came in the clear.
+/// A packet that was dropped because it was in the clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
+    /// Whether it came, or was to leave.
+    pub direction: Direction,
     /// Its selectors, if they can be read.
     pub flow: Option<Flow>,
     /// If it is an ICMP error: those of the packet that it is about, as one of ours.
@@ -57,11 +62,11 @@ impl Listener {
             loop {
                 buffer.clear();
                 match socket.recv_from(&mut buffer).await {
-                    Ok(_) => packets(&buffer, |packet| {
-                        let flow = Flow::parse(packet, Direction::Inbound).ok();
-                        let about = Flow::of_icmp_error(packet, Direction::Inbound);
+                    Ok(_) => packets(&buffer, |direction, packet| {
+                        let flow = Flow::parse(packet, direction).ok();
+                        let about = Flow::of_icmp_error(packet, direction);
                         // A full queue is a flood; the counters of the ruleset have all of it.
-                        let _ = sender.try_send(Refusal { flow, about });
+                        let _ = sender.try_send(Refusal { direction, flow, about });
                     }),
                     // Overrun: the same.
                     Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}
@@ -92,7 +97,7 @@ async fn ask(socket: &mut TokioSocket, group: u16, what: Vec<ConfigNla>) -> io::
 }
 
 /// The packets in what the kernel sent: messages behind each other, each padded to four octets.
-fn packets(mut buffer: &[u8], mut each: impl FnMut(&[u8])) {
+fn packets(mut buffer: &[u8], mut each: impl FnMut(Direction, &[u8])) {
     while let Ok(message) = <NetlinkMessage<NetfilterMessage>>::deserialize(buffer) {
         let len = (message.header.length as usize).next_multiple_of(4);
         if let NetlinkPayload::InnerMessage(NetfilterMessage {
@@ -100,9 +105,12 @@ fn packets(mut buffer: &[u8], mut each: impl FnMut(&[u8])) {
             ..
         }) = &message.payload
         {
+            let leaves =
+                |nla: &PacketNla| matches!(nla, PacketNla::Prefix(text) if text.as_bytes() == OUTBOUND.as_bytes());
+            let direction = if attributes.iter().any(leaves) { Direction::Outbound } else { Direction::Inbound };
             for attribute in attributes {
                 if let PacketNla::Payload(packet) = attribute {
-                    each(packet);
+                    each(direction, packet);
                 }
             }
         }

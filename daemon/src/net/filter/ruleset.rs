@@ -1,15 +1,21 @@
-//! From policies to an nftables ruleset: the inbound half of the SPD for packets in the clear (RFC 4301 §5.2 step 3b),
-//! in the same order and with the same words.
+//! From policies to an nftables ruleset: the SPD for packets in the clear, in the same order and with the same words.
+//! What arrives is held against all of it (RFC 4301 §5.2 step 3b). What leaves past the TUN device is held against what
+//! DISCARD policies say (RFC 4301 §5.1): what PROTECT policies select is steered into the device, and judged there.
 //!
 //! ```text
 //! input:    lo, TUN, IKE, ESP, what IPv6 neighbours say ─► accept      forward:  from and to TUN ─► accept
-//!                          else ─► judge                                         else ─► judge
+//!                          else ─► judge                                         else ─► judge, leave
 //!      ICMP errors that are not accepted ─► see `icmp`, before the rest in both
 //! judge:    BYPASS ─► count, accept
 //!           PROTECT, level use ─► count, note the peer, accept
 //!           PROTECT, level require; DISCARD ─► count, log a few, drop
 //!           no match ─► accept: the rest of the host's traffic is not ours to judge
+//! output:   lo, TUN, our mark, what IPv6 neighbours need ─► accept; else ─► leave
+//! leave:    BYPASS, PROTECT ─► accept; DISCARD ─► count, log a few, drop; no match ─► accept
 //! ```
+//!
+//! A packet that is routed through in the clear comes from one network and leaves for another: whoever knows it as one
+//! that arrives decides; of others, whoever knows it as one that leaves.
 //!
 //! What the kernel shows us of fragments: `input` sees IPv4 packets whole. IPv6 fragments it sees one by one; all but
 //! the first are let through there, since none is delivered without the first, which has the ports and is judged. So
@@ -20,7 +26,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use cygnet_spd::{Action, AddrRange, Level, Policies, Policy, PortRange, TrafficSelector};
+use cygnet_spd::{Action, AddrRange, Direction, Level, Policies, Policy, PortRange, TrafficSelector};
 
 use super::icmp;
 use crate::config::{Gateway, IcmpError};
@@ -31,6 +37,9 @@ pub(super) const MEMORY_DAYS: u32 = 30;
 const PEERS: u32 = 65_535;
 /// Octets of a dropped packet that are logged: most packets as a whole, so that their selectors can be read.
 const SNAP: u32 = 2000;
+
+/// What the kernel puts before logged packets that were to leave.
+pub(super) const OUTBOUND: &str = "out";
 
 /// What happens to a packet in the clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +75,13 @@ pub struct Ruleset {
     /// Where packets are logged.
     pub(super) group: u16,
     pub(super) policies: Policies,
+    /// What is said of packets that arrive.
     pub(super) groups: Vec<Group>,
+    /// What is said of packets that leave: up to the last policy that refuses some.
+    pub(super) leaving: Vec<Group>,
     tun: String,
     ports: [u16; 2],
+    fwmark: u32,
     /// ICMP errors that are not accepted.
     rejected: Vec<IcmpError>,
 }
@@ -81,9 +94,11 @@ impl Ruleset {
             table: table(gateway),
             group: (gateway.route_table & 0xffff) as u16,
             policies: policies.clone(),
-            groups: groups(policies),
+            groups: groups(policies, arriving),
+            leaving: refusing(groups(policies, leaving)),
             tun: gateway.tun.clone(),
             ports: [gateway.ike_port, gateway.nat_port],
+            fwmark: gateway.fwmark,
             rejected: IcmpError::all().into_iter().filter(|error| !accepted.contains(error)).collect(),
         }
     }
@@ -99,9 +114,12 @@ pub(super) fn table(gateway: &Gateway) -> String {
     format!("cygnet_{}", gateway.route_table)
 }
 
-/// Name of the counter of the policy at this place.
-pub(super) fn counter(order: usize) -> String {
-    format!("p{order}")
+/// Name of the counter of the policy at this place, for packets of this direction.
+pub(super) fn counter(direction: Direction, order: usize) -> String {
+    match direction {
+        Direction::Inbound => format!("p{order}"),
+        Direction::Outbound => format!("out{order}"),
+    }
 }
 
 /// Names of the sets of peers of the group with this name, by family.
@@ -109,12 +127,28 @@ pub(super) fn peers(group: usize) -> [String; 2] {
     [format!("peers4_{group}"), format!("peers6_{group}")]
 }
 
-fn verdict(policy: &Policy) -> Verdict {
+/// What happens to a packet that arrives in the clear.
+fn arriving(policy: &Policy) -> Verdict {
     match policy.action {
         Action::Bypass => Verdict::Pass,
         Action::Protect(_) if policy.terms.levels.inbound == Level::Use => Verdict::Use,
         Action::Protect(_) | Action::Discard => Verdict::Refuse,
     }
+}
+
+/// What happens to a packet that leaves past the TUN device.
+fn leaving(policy: &Policy) -> Verdict {
+    match policy.action {
+        Action::Bypass | Action::Protect(_) => Verdict::Pass,
+        Action::Discard => Verdict::Refuse,
+    }
+}
+
+/// As far as they make a difference where what nobody knows passes.
+fn refusing(mut groups: Vec<Group>) -> Vec<Group> {
+    let last = groups.iter().rposition(|group| group.verdict == Verdict::Refuse);
+    groups.truncate(last.map_or(0, |last| last + 1));
+    groups
 }
 
 /// Whether only addresses count.
@@ -123,7 +157,7 @@ fn plain(policy: &Policy) -> bool {
     policy.selector.local.iter().chain(&policy.selector.remote).all(any)
 }
 
-fn groups(policies: &Policies) -> Vec<Group> {
+fn groups(policies: &Policies, verdict: fn(&Policy) -> Verdict) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     // Of the last group, if others may join: a member, and the remote ranges, by their first address.
     let mut open: Option<(&Policy, BTreeMap<IpAddr, IpAddr>)> = None;
@@ -154,10 +188,12 @@ fn is_free(taken: &BTreeMap<IpAddr, IpAddr>, range: &AddrRange) -> bool {
 /// The transaction for `nft -f`: whatever was in the table is replaced, in one step.
 impl fmt::Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, group, policies, groups, tun, ports: [ike, nat], rejected } = self;
+        let Self { table, group, policies, groups, leaving, tun, ports: [ike, nat], fwmark, rejected } = self;
         writeln!(f, "table inet {table}\ndelete table inet {table}\ntable inet {table} {{")?;
-        for order in 0..policies.len() {
-            writeln!(f, "  counter {} {{ }}", counter(order))?;
+        let refused = leaving.iter().filter(|group| group.verdict == Verdict::Refuse).flat_map(|group| &group.members);
+        let counters = (0..policies.len()).map(|order| counter(Direction::Inbound, order));
+        for name in counters.chain(refused.map(|&order| counter(Direction::Outbound, order))) {
+            writeln!(f, "  counter {name} {{ }}")?;
         }
         for name in groups.iter().filter(|group| group.verdict == Verdict::Use).map(Group::name) {
             let [v4, v6] = peers(name);
@@ -173,14 +209,24 @@ impl fmt::Display for Ruleset {
         writeln!(f, "  chain refuse {{")?;
         writeln!(f, "    limit rate 20/second burst 40 packets log group {group} snaplen {SNAP}")?;
         writeln!(f, "    drop\n  }}")?;
-        writeln!(f, "  chain judge {{")?;
         let all: Vec<&Policy> = policies.iter().collect();
+        writeln!(f, "  chain judge {{")?;
         for group in groups {
-            self.write_group(f, group, &all)?;
+            write_group(f, Direction::Inbound, group, &all)?;
         }
         writeln!(f, "  }}")?;
         if !rejected.is_empty() {
             icmp::chains(f, self, [*ike, *nat])?;
+        }
+        if !leaving.is_empty() {
+            writeln!(f, "  chain refuse_out {{")?;
+            write!(f, "    limit rate 20/second burst 40 packets ")?;
+            writeln!(f, "log prefix \"{OUTBOUND}\" group {group} snaplen {SNAP}")?;
+            writeln!(f, "    drop\n  }}\n  chain leave {{")?;
+            for group in leaving {
+                write_group(f, Direction::Outbound, group, &all)?;
+            }
+            writeln!(f, "  }}")?;
         }
         writeln!(f, "  chain input {{\n    type filter hook input priority filter; policy accept;")?;
         writeln!(f, "    iifname {{ \"lo\", \"{tun}\" }} accept")?;
@@ -197,57 +243,72 @@ impl fmt::Display for Ruleset {
         writeln!(f, "  chain forward {{\n    type filter hook forward priority filter; policy accept;")?;
         writeln!(f, "    iifname \"{tun}\" accept\n    oifname \"{tun}\" accept")?;
         icmp::jumps(f, rejected, "about")?;
-        writeln!(f, "    jump judge\n  }}\n}}")
+        writeln!(f, "    jump judge")?;
+        if leaving.is_empty() {
+            return writeln!(f, "  }}\n}}");
+        }
+        writeln!(f, "    jump leave\n  }}")?;
+        writeln!(f, "  chain output {{\n    type filter hook output priority filter; policy accept;")?;
+        writeln!(f, "    oifname {{ \"lo\", \"{tun}\" }} accept\n    meta mark {fwmark:#x} accept")?;
+        // Neighbour and router discovery, and what makes a switch pass it on (RFC 4861, RFC 3810).
+        writeln!(f, "    icmpv6 type {{ 130-137, 143 }} accept\n    jump leave\n  }}\n}}")
     }
 }
 
-impl Ruleset {
-    fn write_group(&self, f: &mut fmt::Formatter<'_>, group: &Group, policies: &[&Policy]) -> fmt::Result {
-        let members = || group.members.iter().filter_map(|&order| Some((order, *policies.get(order)?)));
-        let Some((order, first)) = members().next() else { return Ok(()) };
-        let verdict = match group.verdict {
-            Verdict::Pass => "accept".to_owned(),
-            Verdict::Use => format!("goto use_{}", group.name()),
-            Verdict::Refuse => "goto refuse".to_owned(),
-        };
-        if !plain(first) {
-            for remote in &first.selector.remote {
-                for local in &first.selector.local {
-                    for rule in matches(local, remote, group.verdict) {
-                        writeln!(f, "    {rule}counter name \"{}\" {verdict}", counter(order))?;
-                    }
+fn write_group(f: &mut fmt::Formatter<'_>, direction: Direction, group: &Group, policies: &[&Policy]) -> fmt::Result {
+    let members = || group.members.iter().filter_map(|&order| Some((order, *policies.get(order)?)));
+    let Some((order, first)) = members().next() else { return Ok(()) };
+    // Of what leaves, only what is refused is counted here; the rest is steered, or goes its way.
+    let counted = direction == Direction::Inbound || group.verdict == Verdict::Refuse;
+    let name = |order| counter(direction, order);
+    let count = if counted { format!("counter name \"{}\" ", name(order)) } else { String::new() };
+    let verdict = match (group.verdict, direction) {
+        (Verdict::Pass, _) => "accept".to_owned(),
+        (Verdict::Use, _) => format!("goto use_{}", group.name()),
+        (Verdict::Refuse, Direction::Inbound) => "goto refuse".to_owned(),
+        (Verdict::Refuse, Direction::Outbound) => "goto refuse_out".to_owned(),
+    };
+    if !plain(first) {
+        for remote in &first.selector.remote {
+            for local in &first.selector.local {
+                for rule in matches(direction, local, remote, group.verdict) {
+                    writeln!(f, "    {rule}{count}{verdict}")?;
                 }
             }
-            return Ok(());
         }
-        for family in Family::BOTH {
-            let of = |selectors: &[TrafficSelector]| -> Vec<AddrRange> {
-                selectors.iter().map(|selector| selector.addresses).filter(|range| family.has(range)).collect()
-            };
-            let local = of(&first.selector.local);
-            let remote: Vec<AddrRange> = members().flat_map(|(_, policy)| of(&policy.selector.remote)).collect();
-            if local.is_empty() || remote.is_empty() {
-                continue;
-            }
-            write!(f, "    {}", family.addresses(&local, &remote))?;
-            if group.members.len() == 1 {
-                write!(f, "counter name \"{}\"", counter(order))?;
-            } else {
-                let count = |(order, policy): (usize, &Policy)| {
-                    merged(&of(&policy.selector.remote)).into_iter().map(move |range| (range, counter(order)))
-                };
-                let all: Vec<String> =
-                    members().flat_map(count).map(|(range, name)| format!("{} : \"{name}\"", text(&range))).collect();
-                write!(f, "counter name {} saddr map {{ {} }}", family.name(), all.join(", "))?;
-            }
-            writeln!(f, " {verdict}")?;
-        }
-        Ok(())
+        return Ok(());
     }
+    let field = match direction {
+        Direction::Inbound => "saddr",
+        Direction::Outbound => "daddr",
+    };
+    for family in Family::BOTH {
+        let of = |selectors: &[TrafficSelector]| -> Vec<AddrRange> {
+            selectors.iter().map(|selector| selector.addresses).filter(|range| family.has(range)).collect()
+        };
+        let local = of(&first.selector.local);
+        let remote: Vec<AddrRange> = members().flat_map(|(_, policy)| of(&policy.selector.remote)).collect();
+        if local.is_empty() || remote.is_empty() {
+            continue;
+        }
+        write!(f, "    {}", family.addresses(direction, &local, &remote))?;
+        if !counted || group.members.len() == 1 {
+            write!(f, "{count}")?;
+        } else {
+            let each = |(order, policy): (usize, &Policy)| {
+                merged(&of(&policy.selector.remote)).into_iter().map(move |range| (range, name(order)))
+            };
+            let all: Vec<String> =
+                members().flat_map(each).map(|(range, name)| format!("{} : \"{name}\"", text(&range))).collect();
+            write!(f, "counter name {} {field} map {{ {} }} ", family.name(), all.join(", "))?;
+        }
+        writeln!(f, "{verdict}")?;
+    }
+    Ok(())
 }
 
 /// The conditions of one pair of selectors, each with a space behind it: none, one, or a second one for fragments.
-fn matches(local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) -> Vec<String> {
+fn matches(direction: Direction, local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) -> Vec<String> {
     let Some(family) = Family::of(&local.addresses).filter(|family| family.has(&remote.addresses)) else {
         return Vec::new();
     };
@@ -256,7 +317,7 @@ fn matches(local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) 
         (one, other) if one == other => one,
         _ => return Vec::new(),
     };
-    let mut head = family.addresses(&[local.addresses], &[remote.addresses]);
+    let mut head = family.addresses(direction, &[local.addresses], &[remote.addresses]);
     if protocol != 0 {
         let _ = write!(head, "meta l4proto {protocol} ");
     }
@@ -265,7 +326,11 @@ fn matches(local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) 
         Family::V6 => "frag frag-off != 0 ",
     };
     let opaque = [local, remote].iter().any(|selector| selector.ports.is_opaque());
-    let Some(shown) = ports(protocol, &local.ports, &remote.ports) else {
+    let (sender, receiver) = match direction {
+        Direction::Inbound => (remote, local),
+        Direction::Outbound => (local, remote),
+    };
+    let Some(shown) = ports(protocol, &sender.ports, &receiver.ports) else {
         // Such ports are never seen; where none are wanted, all packets of a protocol without ports match.
         return match (opaque, has_ports(protocol)) {
             (true, true) => vec![head + hidden],
@@ -285,8 +350,8 @@ pub(super) fn has_ports(protocol: u8) -> bool {
 }
 
 /// The condition on ports, empty if any will do, `None` if no packet that shows its ports meets it. Type and code are
-/// held against the sender's range alone, which is the remote one here (RFC 4301 §4.4.1.3).
-fn ports(protocol: u8, local: &PortRange, remote: &PortRange) -> Option<String> {
+/// held against the sender's range alone (RFC 4301 §4.4.1.3).
+fn ports(protocol: u8, sender: &PortRange, receiver: &PortRange) -> Option<String> {
     let field = |offset: u8, len: u8, start: u16, end: u16| {
         (start <= end).then(|| format!("@th,{offset},{len} {start}-{end} "))
     };
@@ -295,11 +360,11 @@ fn ports(protocol: u8, local: &PortRange, remote: &PortRange) -> Option<String> 
         false => field(offset, 16, range.start, range.end),
     };
     match protocol {
-        _ if local.is_any() && remote.is_any() => Some(String::new()),
-        1 | 58 => whole(0, remote),
-        135 if remote.is_any() => Some(String::new()),
-        135 => field(16, 8, remote.start.div_ceil(256), remote.end / 256),
-        _ if has_ports(protocol) => Some(whole(0, remote)? + &whole(16, local)?),
+        _ if sender.is_any() && receiver.is_any() => Some(String::new()),
+        1 | 58 => whole(0, sender),
+        135 if sender.is_any() => Some(String::new()),
+        135 => field(16, 8, sender.start.div_ceil(256), sender.end / 256),
+        _ if has_ports(protocol) => Some(whole(0, sender)? + &whole(16, receiver)?),
         _ => None,
     }
 }
@@ -329,11 +394,15 @@ impl Family {
         }
     }
 
-    /// Packets from `remote` to `local`.
-    fn addresses(self, local: &[AddrRange], remote: &[AddrRange]) -> String {
+    /// Packets of one direction between `local` and `remote`.
+    fn addresses(self, direction: Direction, local: &[AddrRange], remote: &[AddrRange]) -> String {
+        let (source, destination) = match direction {
+            Direction::Inbound => (remote, local),
+            Direction::Outbound => (local, remote),
+        };
         let any = |ranges: &[AddrRange]| ranges.contains(&AddrRange::ANY_V4) || ranges.contains(&AddrRange::ANY_V6);
         let mut rule = String::new();
-        for (field, ranges) in [("saddr", remote), ("daddr", local)] {
+        for (field, ranges) in [("saddr", source), ("daddr", destination)] {
             if !any(ranges) {
                 let ranges: Vec<String> = merged(ranges).iter().map(text).collect();
                 let _ = write!(rule, "{} {field} {{ {} }} ", self.name(), ranges.join(", "));

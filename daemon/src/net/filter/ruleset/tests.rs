@@ -94,6 +94,60 @@ fn rules_follow_the_order_of_policies() {
     assert_eq!(rules, expected);
 }
 
+/// The lines of a chain, none if there is no such chain.
+fn lines(text: &str, name: &str) -> Vec<String> {
+    let body = text.split(&format!("  chain {name} {{\n")).nth(1).and_then(|rest| rest.split("  }\n").next());
+    body.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn what_leaves_past_the_tunnel_meets_discard_policies_in_their_order() {
+    let text = ruleset(&[
+        ("0.0.0.0/0[tcp/22]", "10.9.0.0/16[tcp]", Action::Bypass, Level::Require),
+        ("10.1.0.1[tcp/80]", "10.9.0.1[tcp/1024-65535]", Action::Discard, Level::Require),
+        ("fd00::1[icmpv6/128]", "fd00::2[icmpv6]", Action::Discard, Level::Require),
+        ("10.1.0.0/16", "10.2.0.0/16", PROTECT, Level::Use),
+        ("10.1.0.0/16", "10.9.0.0/16", Action::Discard, Level::Require),
+        ("10.1.0.0/16", "10.8.0.0/16", Action::Discard, Level::Require),
+        ("0.0.0.0/0", "0.0.0.0/0", Action::Bypass, Level::Require),
+    ])
+    .to_string();
+    let (v4, v6) = ("ip saddr { 10.1.0.1 } ip daddr { 10.9.0.1 }", "ip6 saddr { fd00::1 } ip6 daddr { fd00::2 }");
+    let expected = [
+        "ip daddr { 10.9.0.0-10.9.255.255 } meta l4proto 6 @th,0,16 22-22 accept".to_owned(),
+        format!(r#"{v4} meta l4proto 6 @th,0,16 80-80 @th,16,16 1024-65535 counter name "out1" goto refuse_out"#),
+        format!(r#"{v4} meta l4proto 6 ip frag-off & 0x1fff != 0 counter name "out1" goto refuse_out"#),
+        format!(r#"{v6} meta l4proto 58 @th,0,16 32768-32768 counter name "out2" goto refuse_out"#),
+        format!(r#"{v6} meta l4proto 58 frag frag-off != 0 counter name "out2" goto refuse_out"#),
+        "ip saddr { 10.1.0.0-10.1.255.255 } ip daddr { 10.2.0.0-10.2.255.255 } accept".to_owned(),
+        concat!(
+            r#"ip saddr { 10.1.0.0-10.1.255.255 } ip daddr { 10.8.0.0-10.8.255.255, 10.9.0.0-10.9.255.255 } "#,
+            r#"counter name ip daddr map { 10.9.0.0-10.9.255.255 : "out4", 10.8.0.0-10.8.255.255 : "out5" } goto refuse_out"#
+        )
+        .to_owned(),
+    ];
+    assert_eq!(lines(&text, "leave"), expected, "and nothing behind the last of them");
+    let expected = [r#"limit rate 20/second burst 40 packets log prefix "out" group 7296 snaplen 2000"#, "drop"];
+    assert_eq!(lines(&text, "refuse_out"), expected);
+    let expected = [
+        "type filter hook output priority filter; policy accept;",
+        r#"oifname { "lo", "cygnet0" } accept"#,
+        "meta mark 0x7296 accept",
+        "icmpv6 type { 130-137, 143 } accept",
+        "jump leave",
+    ];
+    assert_eq!(lines(&text, "output"), expected);
+    assert_eq!(lines(&text, "forward").last().map(String::as_str), Some("jump leave"));
+    assert!(text.contains("  counter out1 { }\n") && !text.contains("counter out0 "));
+}
+
+#[test]
+fn without_discard_policies_whatever_leaves_is_let_go() {
+    let text = ruleset(&[("10.1.0.0/16", "10.2.0.0/16", PROTECT, Level::Require)]).to_string();
+    assert!(["leave", "output", "refuse_out"].iter().all(|name| lines(&text, name).is_empty()), "{text}");
+    assert!(!text.contains("jump leave"));
+}
+
 #[test]
 fn policies_that_are_alike_share_a_rule() {
     let rules = judge(&[
@@ -150,7 +204,7 @@ fn ports_are_compared_and_fragments_without_them_refused() {
 
 #[test]
 fn the_mobility_header_has_a_type_alone() {
-    let ranges = |start, end| ports(135, &PortRange::ANY, &PortRange { start, end });
+    let ranges = |start, end| ports(135, &PortRange { start, end }, &PortRange::ANY);
     assert_eq!(ranges(0x0100, 0x0300).as_deref(), Some("@th,16,8 1-3 "));
     assert_eq!(ranges(0x0101, 0x02ff).as_deref(), Some("@th,16,8 2-2 "));
     assert_eq!(ranges(0x0101, 0x01ff), None, "no type is in between");
