@@ -1,6 +1,7 @@
 //! What happens, told to people: one [`Line`] per notice, for the log, for `swanctl --log` and for the command that
 //! waits. A failed negotiation says what was offered, what was wanted and what to change.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,9 +72,19 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
         Notice::Reloaded => vec![line("CFG", 0, None, None, "another configuration took over".to_owned())],
         Notice::Audit { event, policy } => {
             let policy = policy.as_ref().map(|name| format!(", policy {name}")).unwrap_or_default();
-            vec![line("ESP", 0, None, None, format!("{event}{policy}"))]
+            // What a host says to its link by itself was never meant for anybody behind the device.
+            let level = if event.flow.is_some_and(|flow| of_the_link(flow.remote)) { 1 } else { 0 };
+            vec![line("ESP", level, None, None, format!("{event}{policy}"))]
         }
         Notice::Stopping => vec![line("DMN", 0, None, None, "stopping".to_owned())],
+    }
+}
+
+/// Whether it is a multicast group of one link (RFC 5771 §4, RFC 4291 §2.7).
+fn of_the_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => matches!(v4.octets(), [224, 0, 0, _]),
+        IpAddr::V6(v6) => v6.is_multicast() && v6.octets()[1] & 0x0f <= 2,
     }
 }
 
@@ -283,7 +294,23 @@ fn child_up(ike: &IkeStatus, child: ChildId, verb: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cygnet_spd::{Direction, Flow, Ports};
+
     use super::*;
+    use crate::workers::audit::Reason;
+    use crate::workers::{AuditEvent, Outbound};
+
+    #[test]
+    fn discarded_noise_of_the_link_is_a_detail() {
+        let level = |remote: &str| {
+            let remote: IpAddr = remote.parse().expect("an address");
+            let flow = Flow { direction: Direction::Outbound, local: remote, remote, protocol: 17, ports: Ports::None };
+            let event = AuditEvent { flow: Some(flow), ..AuditEvent::new(Reason::Outbound(Outbound::Discarded)) };
+            lines(&Notice::Audit { event, policy: None })[0].level
+        };
+        assert_eq!(["224.0.0.22", "ff02::2", "ff01::1"].map(level), [1; 3]);
+        assert_eq!(["224.0.1.1", "ff05::2", "10.2.0.1", "fe80::1"].map(level), [0; 4]);
+    }
 
     #[test]
     fn strangers_fill_no_log() {

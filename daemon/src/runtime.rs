@@ -134,7 +134,7 @@ impl Gateway {
             Mtu::Fixed(octets) => octets,
             Mtu::Auto => path_mtu::tun_mtu(&gateway.listen).await.map_err(tun_failed)?,
         };
-        let tun = TunDevice::create(&gateway.tun, mtu).map_err(tun_failed)?;
+        let tun = TunDevice::create(&gateway.tun, mtu).await.map_err(tun_failed)?;
         let listen = Listen {
             addresses: gateway.listen.clone(),
             ike_port: gateway.ike_port,

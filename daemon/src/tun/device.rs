@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
+
 use super::{Tun, Wait};
 use crate::net::wake::{self, Ready, Wake};
 
@@ -16,15 +19,16 @@ pub struct TunDevice {
 
 impl TunDevice {
     /// Creates interface `name` and brings it up. Packets the kernel hands over are at most `mtu` octets, which bounds
-    /// the outer packets too: inner size plus ESP, UDP and IP headers.
+    /// the outer packets too: inner size plus ESP, UDP and IP headers. Inside a tokio runtime.
     ///
     /// # Errors
     /// Without CAP_NET_ADMIN, without access to /dev/net/tun, or when the name is taken.
-    pub fn create(name: &str, mtu: u16) -> io::Result<Self> {
+    pub async fn create(name: &str, mtu: u16) -> io::Result<Self> {
         let mut config = tun::Configuration::default();
-        config.tun_name(name).mtu(mtu).up();
+        config.tun_name(name).mtu(mtu);
         let device = tun::create(&config).map_err(io::Error::other)?;
         device.set_nonblock()?;
+        bring_up(name).await?;
         Ok(Self { device, name: name.to_owned(), wake: Wake::new()? })
     }
 
@@ -32,6 +36,21 @@ impl TunDevice {
         // SAFETY: the descriptor belongs to `self.device`, which the returned borrow keeps alive.
         unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
     }
+}
+
+/// Without a link-local address first: there is no link behind it, and the kernel would look for routers there.
+async fn bring_up(name: &str) -> io::Result<()> {
+    let (connection, netlink, _) = rtnetlink::new_connection()?;
+    let connection = tokio::spawn(connection);
+    let none = vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])];
+    let quiet = LinkUnspec::new_with_name(name).append_extra_attribute(LinkAttribute::AfSpecUnspec(none));
+    if let Err(error) = netlink.link().set(quiet.build()).execute().await {
+        // Without IPv6 there is nothing to be kept quiet.
+        tracing::debug!("{name} may get a link-local address: {error}");
+    }
+    let result = netlink.link().set(LinkUnspec::new_with_name(name).up().build()).execute().await;
+    connection.abort();
+    result.map_err(io::Error::other)
 }
 
 impl std::fmt::Debug for TunDevice {
