@@ -10,6 +10,7 @@
 //! When step 3 fails, steps 2 and 3 are taken again with the configuration of before.
 
 use std::collections::HashSet;
+use std::future;
 
 use cygnet_spd::{Action, Policies, Policy, Selector};
 use tokio::sync::{mpsc, oneshot};
@@ -42,7 +43,8 @@ pub(crate) struct Reload {
     pub(crate) reply: oneshot::Sender<Result<(), ReloadError>>,
 }
 
-/// Carries out reloads, one after the other, and keeps what the gateway has in the kernel.
+/// Carries out reloads, one after the other, and keeps what the gateway has in the kernel: what somebody else removes
+/// there is put back, the filter at once, routes with the next reload.
 pub(crate) struct Keeper {
     handle: Handle,
     names: PolicyNames,
@@ -65,6 +67,12 @@ impl Keeper {
             let reload = tokio::select! {
                 _ = &mut stop => return self.host,
                 reload = reloads.recv() => reload,
+                () = disturbed(&mut self.host) => {
+                    if let Some(host) = &mut self.host {
+                        host.restore().await;
+                    }
+                    continue;
+                }
             };
             let Some(Reload { config, reply }) = reload else { return self.host };
             // Whoever asked may have gone away meanwhile.
@@ -94,6 +102,13 @@ impl Keeper {
         handle.store_config(new);
         handle.notify(Notice::Reloaded);
         Ok(())
+    }
+}
+
+async fn disturbed(host: &mut Option<Host>) {
+    match host {
+        Some(host) => host.disturbed().await,
+        None => future::pending().await,
     }
 }
 
@@ -143,5 +158,23 @@ mod tests {
         let between: Vec<_> = leaving(&old, &new).iter().map(|policy| (policy.name.clone(), policy.action)).collect();
         assert_eq!(between, [("c/stays".to_owned(), protect(1)), ("c/gone".to_owned(), Action::Bypass)]);
         assert_eq!(leaving(&new, &old), old, "nothing leaves");
+    }
+
+    #[test]
+    fn what_stays_steered_does_not_pass() {
+        let old = Policies::new(vec![
+            policy("c/wide", "10.2.0.0/16", Action::Protect(PolicyId(0))),
+            policy("c/part", "10.3.9.0/24", Action::Protect(PolicyId(1))),
+            policy("c/gone", "10.4.0.0/16", Action::Protect(PolicyId(2))),
+        ]);
+        let new = Policies::new(vec![
+            policy("open", "10.4.0.0/24", Action::Bypass),
+            policy("c/within", "10.2.9.0/24", Action::Protect(PolicyId(3))),
+            policy("c/around", "10.3.0.0/16", Action::Protect(PolicyId(4))),
+        ]);
+        let between = leaving(&old, &new);
+        let names: Vec<_> = between.iter().map(|policy| &*policy.name).collect();
+        assert_eq!(names, ["open", "c/within", "c/around", "c/gone"], "only what no new tunnel has a share in passes");
+        assert!(between.iter().last().is_some_and(|policy| policy.action == Action::Bypass));
     }
 }

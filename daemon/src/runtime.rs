@@ -4,13 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cygnet_ike::Endpoint;
 use cygnet_spd::{Action, Direction, Flow, Policies, PolicyId, Ports};
 use rand::rngs::StdRng;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::config::{Config, IcmpError, Mtu, PolicyNames};
 use crate::driver::{Driver, KeySink, Wanted, now};
@@ -26,6 +27,8 @@ use crate::workers::{AuditEvent, Clear, DataPath, Outbound, Threads, WorkerFailu
 
 /// IKE messages that may wait for the driver.
 const IKE_QUEUE: usize = 1024;
+/// How long the driver may take to return once it has nothing left to do.
+const LAST_STEP: Duration = Duration::from_secs(1);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -125,7 +128,7 @@ impl Gateway {
     /// Opens everything that `config` names on this host, and runs. Inside a tokio runtime.
     ///
     /// # Errors
-    /// See [`StartError`]. What was opened is closed again.
+    /// See [`StartError`]. What was opened is closed again; what a gateway that was killed left shut stays shut.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let gateway = &config.gateway;
         let keys = gateway.key_log.as_deref().map(key_sink).transpose()?;
@@ -154,7 +157,7 @@ impl Gateway {
                 Ok(running.keep(Some(host)))
             }
             Err(error) => {
-                host.remove().await;
+                host.give_up().await;
                 Err(error)
             }
         }
@@ -239,9 +242,12 @@ impl Gateway {
     }
 
     async fn end(self, opens: bool) {
-        let Self { handle, driver, threads, ended_well, keeper, stop_keeper, failures: _, events: _ } = self;
+        let Self { handle, mut driver, threads, ended_well, keeper, stop_keeper, failures: _, events: _ } = self;
         handle.shutdown().await;
-        driver.abort();
+        // It has answered, or is gone: either way there is nothing left for it to do but to return.
+        if timeout(LAST_STEP, &mut driver).await.is_err() {
+            driver.abort();
+        }
         if !ended_well.load(Ordering::Acquire) {
             // It could not say so itself, and subscribers wait for it.
             handle.notify(Notice::Stopping);
@@ -255,7 +261,6 @@ impl Gateway {
         }
         // Joins threads, which finish their batch within milliseconds.
         let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
-        let _ = driver.await;
     }
 }
 

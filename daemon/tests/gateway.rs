@@ -402,6 +402,26 @@ async fn a_gateway_whose_worker_ends_says_so_and_can_be_stopped() {
     }
 }
 
+/// A gateway that broke tells its peers, its own people and nobody twice, as one that is stopped; what it leaves in the
+/// kernel, the scenario `crash` looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_gateway_takes_its_leave_of_its_peers() {
+    let wire = Wire::new();
+    let b = site(&wire, 2, "");
+    let a = site(&wire, 1, "start_action = \"start\"");
+    until(&b.handle, child).await;
+    let mut notices = a.handle.events();
+    timeout(PATIENCE, a.gateway.abandon()).await.expect("a stop is bounded");
+    until(&b.handle, |status| status.ike_sas.is_empty().then_some(())).await;
+    assert!(a.handle.status().await.is_err(), "it is gone");
+    let mut last_words = 0;
+    while let Ok(notice) = notices.try_recv() {
+        last_words += u32::from(matches!(*notice, Notice::Stopping));
+    }
+    assert_eq!(last_words, 1);
+    timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_was_stopped_is_not_broken() {
     let wire = Wire::new();

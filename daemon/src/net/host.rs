@@ -1,5 +1,6 @@
 //! What a gateway changes on its host while it runs: routes, rules and the filter; and what it keeps an eye on there.
 
+use std::future;
 use std::io;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Host {
     routing: Routing,
     filter: Option<Filter>,
     refusals: Option<mpsc::Receiver<Refusal>>,
+    /// A gateway that was killed had left something, which keeps shut what must be protected.
+    inherits: bool,
     _keeper: Keeper,
 }
 
@@ -38,26 +41,42 @@ impl Host {
     /// Sets up what `policies` need. Inside a tokio runtime.
     ///
     /// # Errors
-    /// See [`HostError`]. What was set up is removed again.
+    /// See [`HostError`]. [Given up](Self::give_up) then.
     pub async fn set_up(gateway: &Gateway, policies: &Policies, net: &Arc<dyn Net>) -> Result<Self, HostError> {
         let keeper = Keeper::spawn(Arc::clone(net), gateway.fwmark).map_err(HostError::Routes)?;
-        let routing = Routing::install(plan(gateway, policies)).await.map_err(HostError::Routes)?;
-        let mut host = Self { routing, filter: None, refusals: None, _keeper: keeper };
-        if gateway.clear_filter {
-            match Filter::install(gateway, policies).await {
-                Ok((filter, refusals)) => (host.filter, host.refusals) = (Some(filter), Some(refusals)),
-                Err(error) => {
-                    host.remove().await;
-                    return Err(error.into());
-                }
+        let routing = Routing::open(plan(gateway, policies)).map_err(HostError::Routes)?;
+        let inherits = routing.is_left_behind().await || filter::is_left_behind(gateway).await;
+        let mut host = Self { routing, filter: None, refusals: None, inherits, _keeper: keeper };
+        match host.install(gateway, policies).await {
+            Ok(()) => Ok(host),
+            Err(error) => {
+                host.give_up().await;
+                Err(error)
             }
+        }
+    }
+
+    async fn install(&mut self, gateway: &Gateway, policies: &Policies) -> Result<(), HostError> {
+        self.routing.install().await.map_err(HostError::Routes)?;
+        if gateway.clear_filter {
+            let (filter, refusals) = Filter::install(gateway, policies).await?;
+            (self.filter, self.refusals) = (Some(filter), Some(refusals));
         } else {
             tracing::warn!(
                 "`gateway.clear_filter` is off: what arrives in the clear is accepted, whatever the policies"
             );
             filter::cleanup(gateway).await?;
         }
-        Ok(host)
+        Ok(())
+    }
+
+    /// For a gateway that did not come to work: what a killed one had left stays shut, else nothing is left.
+    pub async fn give_up(self) {
+        if self.inherits {
+            tracing::warn!("what an earlier gateway left behind stays, and keeps its networks shut");
+            return;
+        }
+        self.remove().await;
     }
 
     /// Changes over to other policies, by difference.
@@ -70,6 +89,25 @@ impl Host {
             filter.apply(gateway, policies).await?;
         }
         Ok(())
+    }
+
+    /// Resolves when somebody else removed something of the filter.
+    pub async fn disturbed(&mut self) {
+        match &mut self.filter {
+            Some(filter) => filter.disturbed().await,
+            None => future::pending().await,
+        }
+    }
+
+    /// Puts back what somebody else removed.
+    pub async fn restore(&mut self) {
+        let Some(filter) = &mut self.filter else { return };
+        match filter.restore().await {
+            Ok(()) => tracing::warn!("somebody removed the filter of what is in the clear: it is in place again"),
+            Err(error) => {
+                tracing::error!("somebody removed the filter of what is in the clear, and it is gone: {error}")
+            }
+        }
     }
 
     /// Reads what the filter counts, if there is one.

@@ -60,6 +60,11 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
         fail!("what a policy discards was not counted:\n{spd}");
     }
 
+    mended(one).context("somebody else's changes")?;
+    broken(one).context("the gateway loses its device")?;
+    one.start()?;
+    reached(one, address(2))?;
+
     one.kill();
     three.kill();
     if !one.reaches("10.77.0.200".parse().context("address")?) {
@@ -72,6 +77,11 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
         fail!("what requires protection, or is discarded, passes after the daemon died");
     }
 
+    one.fails_without_filter()?;
+    if one.reaches(address(2)) || one.reaches(refused) {
+        fail!("a start that failed opened what the killed daemon had left shut");
+    }
+
     three.start()?;
     one.start()?;
     reached(one, address(2))?;
@@ -80,12 +90,49 @@ fn transport(mesh: &mut Mesh) -> Result<()> {
     one.cygnet_offline(&["cleanup"])?;
     same(&untouched, &footprint(one)?).context("after `cleanup`")?;
     reached(one, refused)?;
+    one.fails_without_filter()?;
+    same(&untouched, &footprint(one)?).context("after a start that failed")?;
     one.start()?;
     reached(one, address(2))?;
     for node in [&mut *one, two, three] {
         node.stop()?;
     }
     same(&untouched, &footprint(one)?).context("after a clean stop")
+}
+
+/// Somebody flushes the filter, which comes back by itself, and routes and rules, which a reload brings back.
+fn mended(one: &mut Node) -> Result<()> {
+    let refused = REFUSED.parse().context("address")?;
+    let name = one.namespace.name().to_owned();
+    for what in [&["flush", "ruleset"][..], &["flush", "table", "inet", "cygnet_7296"]] {
+        sh(&[&["ip", "netns", "exec", &name, "nft"], what].concat())?;
+        until("the filter again", Duration::from_secs(5), || {
+            let rules = sh(&["ip", "netns", "exec", &name, "nft", "list", "table", "inet", "cygnet_7296"]).ok()?;
+            rules.contains("goto refuse_out").then_some(())
+        })?;
+        if one.reaches(refused) {
+            fail!("what a policy discards was answered");
+        }
+    }
+    one.namespace.ip(&["route", "flush", "table", "7296"])?;
+    one.namespace.ip(&["rule", "del", "table", "7296"])?;
+    one.cygnet(&["reload"])?;
+    let routes = sh(&["ip", "netns", "exec", &name, "ip", "route", "get", &address(2).to_string()])?;
+    if !routes.contains("cygnet0") {
+        fail!("after a reload, routes and rules are not there again: {routes}");
+    }
+    reached(one, address(2))
+}
+
+/// Without its device a gateway can't go on. It ends, and leaves shut what must be protected.
+fn broken(one: &mut Node) -> Result<()> {
+    one.namespace.ip(&["link", "del", "cygnet0"])?;
+    until("the end of the daemon", Duration::from_secs(15), || one.must_run().is_err().then_some(()))?;
+    if one.reaches(address(2)) || one.reaches(REFUSED.parse().context("address")?) {
+        fail!("a gateway that broke opened what must be protected");
+    }
+    one.kill();
+    Ok(())
 }
 
 /// Node 1 and node 2 protect their inner networks.

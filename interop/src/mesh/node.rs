@@ -84,6 +84,23 @@ impl Node {
         process::run(&mut command, Duration::from_secs(20))
     }
 
+    /// Starts its daemon where `nft` takes no rules: it must say so and end.
+    pub(super) fn fails_without_filter(&self) -> Result<()> {
+        let tools = self.folder.join("tools");
+        fs::create_dir_all(&tools).context(tools.display())?;
+        let nft = tools.join("nft");
+        fs::write(&nft, "#!/bin/sh\n[ \"$1\" != -f ] && exec /usr/sbin/nft \"$@\"\necho refused >&2\nexit 1\n")
+            .context(nft.display())?;
+        fs::set_permissions(&nft, fs::Permissions::from_mode(0o755)).context(nft.display())?;
+        let config = self.folder.join("cygnet.toml");
+        let words = [&*self.daemon.to_string_lossy(), "run", "--config", &config.to_string_lossy()];
+        let mut command = self.namespace.command(&words);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("NO_COLOR", "1").env("PATH", format!("{}:{path}", tools.display()));
+        let finished = process::finish(&mut command, Duration::from_secs(15))?;
+        if finished.status.success() { fail!("a gateway runs without its filter") } else { Ok(()) }
+    }
+
     /// Fails if its daemon has died.
     pub(super) fn must_run(&mut self) -> Result<()> {
         let runs = self.running.as_mut().is_some_and(Process::is_running);

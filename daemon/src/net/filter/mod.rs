@@ -3,22 +3,27 @@
 //!
 //! The table is replaced as a whole, in one transaction. What it counted is kept here over replacements. It goes with
 //! a clean stop; a gateway that was killed leaves it, so that what must be protected stays refused, and the next start
-//! replaces it.
+//! replaces it. What somebody else takes out of it is put back.
 
+mod changes;
 mod icmp;
 mod nft;
 mod refusals;
 mod ruleset;
 
 use std::collections::HashMap;
+use std::future;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cygnet_spd::{Action, Direction, Policies, PolicyId};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep_until;
 
+use self::changes::Changes;
 pub use self::nft::NftError;
 use self::refusals::Listener;
 pub use self::refusals::Refusal;
@@ -28,6 +33,9 @@ use crate::config::Gateway;
 
 /// Seconds after which a silent peer is forgotten.
 const MEMORY: u64 = MEMORY_DAYS as u64 * 86_400;
+
+/// Between attempts to put back what somebody else takes away: two who disagree shall not keep the host busy.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Clear packets of one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,6 +79,12 @@ pub struct PeerClear {
 pub struct Filter {
     table: String,
     watch: Watch,
+    /// What somebody else takes away, if that can be told.
+    changes: Option<Changes>,
+    /// Something was taken away, and is not put back yet.
+    disturbed: bool,
+    /// Not before is it put back again.
+    due: Instant,
     _listener: Option<Listener>,
 }
 
@@ -95,7 +109,11 @@ impl Filter {
     /// # Errors
     /// See [`NftError`].
     pub async fn install(gateway: &Gateway, policies: &Policies) -> Result<(Self, mpsc::Receiver<Refusal>), NftError> {
-        let mut filter = Self { table: table(gateway), watch: Watch::default(), _listener: None };
+        let table = table(gateway);
+        let unseen = |error: &io::Error| tracing::warn!("if somebody removes the filter, nobody will notice: {error}");
+        let changes = Changes::listen(&table).inspect_err(unseen).ok();
+        let (watch, due) = (Watch::default(), Instant::now());
+        let mut filter = Self { table, watch, changes, disturbed: false, due, _listener: None };
         filter.apply(gateway, policies).await?;
         let group = Ruleset::new(gateway, policies).group;
         let refusals = match Listener::spawn(group).await {
@@ -112,24 +130,63 @@ impl Filter {
         Ok((filter, refusals))
     }
 
-    /// Replaces the table by the one for other policies. What was counted stays.
+    /// Replaces the table by the one for other policies, or for the same. What was counted stays.
     ///
     /// # Errors
     /// See [`NftError`]. The old table is in place then.
     pub async fn apply(&mut self, gateway: &Gateway, policies: &Policies) -> Result<(), NftError> {
-        let ruleset = Ruleset::new(gateway, policies);
+        self.put(Ruleset::new(gateway, policies)).await
+    }
+
+    async fn put(&mut self, ruleset: Ruleset) -> Result<(), NftError> {
         let mut state = self.watch.0.lock().await;
-        if state.ruleset.as_ref() == Some(&ruleset) {
-            return Ok(());
-        }
-        let (counted, seen) = state.current().await?;
+        let (counted, seen) = match state.current().await {
+            Err(NftError::Refused(reason)) => {
+                tracing::warn!("what the filter counted last is lost: {reason}");
+                (state.counted.clone(), state.seen.clone())
+            }
+            current => current?,
+        };
         if ruleset.is_needed() {
             nft::carry_out(&ruleset.to_string()).await?;
         } else {
             remove(&self.table).await?;
         }
         *state = State { ruleset: ruleset.is_needed().then_some(ruleset), counted, seen };
+        drop(state);
+        if let Some(changes) = &mut self.changes {
+            changes.forget();
+        }
+        self.disturbed = false;
         Ok(())
+    }
+
+    /// Resolves when somebody took something out of the table that is needed; not twice within a moment.
+    pub async fn disturbed(&mut self) {
+        while !self.disturbed {
+            let Some(changes) = &mut self.changes else { return future::pending().await };
+            match changes.gone().await {
+                Ok(()) => self.disturbed = self.watch.0.lock().await.ruleset.is_some(),
+                Err(error) => {
+                    tracing::warn!("if somebody removes the filter, nobody will notice: {error}");
+                    self.changes = None;
+                }
+            }
+        }
+        sleep_until(self.due.into()).await;
+    }
+
+    /// Puts the table in place once more.
+    ///
+    /// # Errors
+    /// See [`NftError`]. It is tried again.
+    pub async fn restore(&mut self) -> Result<(), NftError> {
+        self.due = Instant::now() + AGAIN;
+        let ruleset = self.watch.0.lock().await.ruleset.clone();
+        match ruleset {
+            Some(ruleset) => self.put(ruleset).await,
+            None => Ok(()),
+        }
     }
 
     /// To read what it counts.
@@ -154,6 +211,11 @@ pub async fn cleanup(gateway: &Gateway) -> Result<(), NftError> {
         Err(NftError::Missing) => Ok(()),
         result => result,
     }
+}
+
+/// Whether a gateway with this configuration that was killed left its table.
+pub(super) async fn is_left_behind(gateway: &Gateway) -> bool {
+    nft::tables().await.is_ok_and(|tables| tables.contains(&table(gateway)))
 }
 
 async fn remove(table: &str) -> Result<(), NftError> {

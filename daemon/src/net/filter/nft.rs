@@ -32,6 +32,13 @@ pub(super) async fn carry_out(script: &str) -> Result<(), NftError> {
     run(&["-f", "-"], script).await.map(drop)
 }
 
+/// The names of all tables of our family.
+pub(super) async fn tables() -> Result<Vec<String>, NftError> {
+    let output = run(&["list", "tables", "inet"], "").await?;
+    let text = String::from_utf8_lossy(&output);
+    Ok(text.lines().filter_map(|line| line.trim().strip_prefix("table inet ")).map(str::to_owned).collect())
+}
+
 /// All counters of a table, and its named sets with their elements: one object per counter and per set.
 pub(super) async fn list(table: &str) -> Result<Vec<Value>, NftError> {
     let mut objects = Vec::new();

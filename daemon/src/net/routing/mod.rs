@@ -22,7 +22,7 @@ mod plan;
 mod prefix;
 mod reverse;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 
@@ -51,27 +51,36 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// Carries out `plan`. What a gateway that was killed left behind in the same table is replaced without a gap.
+    /// For `plan`, of which nothing is carried out yet. Inside a tokio runtime.
     ///
     /// # Errors
-    /// Without CAP_NET_ADMIN, or when the device is gone.
-    pub async fn install(plan: Plan) -> io::Result<Self> {
+    /// When there is no netlink.
+    pub fn open(plan: Plan) -> io::Result<Self> {
         let (connection, netlink, _) = rtnetlink::new_connection()?;
-        let mut routing = Self { netlink, connection: tokio::spawn(connection), plan, told: BTreeMap::new() };
-        match routing.carry_out().await {
-            Ok(()) => Ok(routing),
-            Err(error) => {
-                routing.remove().await;
-                Err(error)
-            }
-        }
+        Ok(Self { netlink, connection: tokio::spawn(connection), plan, told: BTreeMap::new() })
     }
 
-    /// Carries out another plan. What both have in common is not touched, a destination that leads elsewhere is
+    /// Whether a gateway that was killed left something in the table.
+    pub async fn is_left_behind(&self) -> bool {
+        let (netlink, table) = (&self.netlink, self.plan.table);
+        !kernel::routes(netlink, table).await.is_empty()
+            || !kernel::rules(netlink, true, table).await.is_empty()
+            || !kernel::rules(netlink, false, table).await.is_empty()
+    }
+
+    /// Carries out the plan. What a gateway that was killed left behind in the same table is replaced without a gap.
+    ///
+    /// # Errors
+    /// Without CAP_NET_ADMIN, or when the device is gone. Some of it may be carried out then.
+    pub async fn install(&mut self) -> io::Result<()> {
+        self.carry_out().await
+    }
+
+    /// Carries out another plan, or the same once more. What both have in common is not touched if it is there, a destination that leads elsewhere is
     /// replaced in one step, and what is new comes before what is old goes.
     ///
     /// # Errors
-    /// As [`install`](Self::install); the routes of both plans may be there then, and another `apply` mends that.
+    /// As for [`install`](Self::install); the routes of both plans may be there then, and another `apply` mends that.
     pub async fn apply(&mut self, plan: Plan) -> io::Result<()> {
         let old = std::mem::replace(&mut self.plan, plan);
         if old.table != self.plan.table || old.tun != self.plan.tun {
@@ -93,8 +102,11 @@ impl Routing {
     async fn carry_out(&mut self) -> io::Result<()> {
         let (netlink, table) = (&self.netlink, self.plan.table);
         let wanted = self.wanted().await?;
+        let mut old = kernel::routes(netlink, table).await;
+        // Somebody may have removed what the kernel was told, or taken the device down, and its routes with it.
+        let present: HashSet<Key> = old.iter().map(|(key, _)| *key).collect();
         for (&key, &kind) in &wanted {
-            if self.told.get(&key) != Some(&kind) {
+            if self.told.get(&key) != Some(&kind) || !present.contains(&key) {
                 kernel::set_route(netlink, table, key, kind).await?;
                 self.told.insert(key, kind);
             }
@@ -116,7 +128,6 @@ impl Routing {
             }
         }
         // A route into the device goes after the one behind it, so that nothing meets that one alone.
-        let mut old = kernel::routes(netlink, table).await;
         old.sort_by_key(|(key, _)| std::cmp::Reverse(key.metric));
         for (_, route) in old.into_iter().filter(|(key, _)| !wanted.contains_key(key)) {
             kernel::delete_route(netlink, route).await;
