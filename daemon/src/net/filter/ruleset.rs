@@ -4,18 +4,19 @@
 //!
 //! ```text
 //! input:    lo, TUN, IKE, ESP, what IPv6 neighbours say ─► accept      forward:  from and to TUN ─► accept
-//!                          else ─► judge                                         else ─► judge, leave
+//!                          else ─► judge                                         else ─► leave, judge
 //!      ICMP errors that are not accepted ─► see `icmp`, before the rest in both
 //! judge:    BYPASS ─► count, accept
 //!           PROTECT, level use ─► count, note the peer, accept
 //!           PROTECT, level require; DISCARD ─► count, log a few, drop
 //!           no match ─► accept: the rest of the host's traffic is not ours to judge
 //! output:   lo, TUN, our mark, what IPv6 neighbours need ─► accept; else ─► leave
-//! leave:    BYPASS, PROTECT ─► accept; DISCARD ─► count, log a few, drop; no match ─► accept
+//! leave:    BYPASS, PROTECT ─► return; DISCARD ─► count, log a few, drop; no match ─► return
 //! ```
 //!
-//! A packet that is routed through in the clear comes from one network and leaves for another: whoever knows it as one
-//! that arrives decides; of others, whoever knows it as one that leaves.
+//! A packet that is routed through in the clear comes from one network and leaves for another: it must be let pass as
+//! one that leaves, and as one that arrives. For traffic that is answered this asks nothing more: the policy that selects
+//! the answers as they arrive is the one that selects the packet as it leaves.
 //!
 //! What the kernel shows us of fragments: `input` sees IPv4 packets whole. IPv6 fragments it sees one by one; all but
 //! the first are let through there, since none is delivered without the first, which has the ports and is judged. So
@@ -243,11 +244,11 @@ impl fmt::Display for Ruleset {
         writeln!(f, "  chain forward {{\n    type filter hook forward priority filter; policy accept;")?;
         writeln!(f, "    iifname \"{tun}\" accept\n    oifname \"{tun}\" accept")?;
         icmp::jumps(f, rejected, "about")?;
-        writeln!(f, "    jump judge")?;
         if leaving.is_empty() {
-            return writeln!(f, "  }}\n}}");
+            return writeln!(f, "    jump judge\n  }}\n}}");
         }
-        writeln!(f, "    jump leave\n  }}")?;
+        // Before `judge`, which accepts for good: what a policy lets in may still be on its way to where nothing goes.
+        writeln!(f, "    jump leave\n    jump judge\n  }}")?;
         writeln!(f, "  chain output {{\n    type filter hook output priority filter; policy accept;")?;
         writeln!(f, "    oifname {{ \"lo\", \"{tun}\" }} accept\n    meta mark {fwmark:#x} accept")?;
         // Neighbour and router discovery, and what makes a switch pass it on (RFC 4861, RFC 3810).
@@ -263,7 +264,9 @@ fn write_group(f: &mut fmt::Formatter<'_>, direction: Direction, group: &Group, 
     let name = |order| counter(direction, order);
     let count = if counted { format!("counter name \"{}\" ", name(order)) } else { String::new() };
     let verdict = match (group.verdict, direction) {
-        (Verdict::Pass, _) => "accept".to_owned(),
+        (Verdict::Pass, Direction::Inbound) => "accept".to_owned(),
+        // What may leave may still have come from where it must not.
+        (Verdict::Pass, Direction::Outbound) => "return".to_owned(),
         (Verdict::Use, _) => format!("goto use_{}", group.name()),
         (Verdict::Refuse, Direction::Inbound) => "goto refuse".to_owned(),
         (Verdict::Refuse, Direction::Outbound) => "goto refuse_out".to_owned(),

@@ -114,12 +114,12 @@ fn what_leaves_past_the_tunnel_meets_discard_policies_in_their_order() {
     .to_string();
     let (v4, v6) = ("ip saddr { 10.1.0.1 } ip daddr { 10.9.0.1 }", "ip6 saddr { fd00::1 } ip6 daddr { fd00::2 }");
     let expected = [
-        "ip daddr { 10.9.0.0-10.9.255.255 } meta l4proto 6 @th,0,16 22-22 accept".to_owned(),
+        "ip daddr { 10.9.0.0-10.9.255.255 } meta l4proto 6 @th,0,16 22-22 return".to_owned(),
         format!(r#"{v4} meta l4proto 6 @th,0,16 80-80 @th,16,16 1024-65535 counter name "out1" goto refuse_out"#),
         format!(r#"{v4} meta l4proto 6 ip frag-off & 0x1fff != 0 counter name "out1" goto refuse_out"#),
         format!(r#"{v6} meta l4proto 58 @th,0,16 32768-32768 counter name "out2" goto refuse_out"#),
         format!(r#"{v6} meta l4proto 58 frag frag-off != 0 counter name "out2" goto refuse_out"#),
-        "ip saddr { 10.1.0.0-10.1.255.255 } ip daddr { 10.2.0.0-10.2.255.255 } accept".to_owned(),
+        "ip saddr { 10.1.0.0-10.1.255.255 } ip daddr { 10.2.0.0-10.2.255.255 } return".to_owned(),
         concat!(
             r#"ip saddr { 10.1.0.0-10.1.255.255 } ip daddr { 10.8.0.0-10.8.255.255, 10.9.0.0-10.9.255.255 } "#,
             r#"counter name ip daddr map { 10.9.0.0-10.9.255.255 : "out4", 10.8.0.0-10.8.255.255 : "out5" } goto refuse_out"#
@@ -137,8 +137,31 @@ fn what_leaves_past_the_tunnel_meets_discard_policies_in_their_order() {
         "jump leave",
     ];
     assert_eq!(lines(&text, "output"), expected);
-    assert_eq!(lines(&text, "forward").last().map(String::as_str), Some("jump leave"));
     assert!(text.contains("  counter out1 { }\n") && !text.contains("counter out0 "));
+}
+
+/// RFC 4301 §5.1: also of what arrived by a BYPASS, or by a policy that accepts it in the clear.
+#[test]
+fn what_is_let_in_is_still_asked_where_it_leaves_for() {
+    let ruleset = ruleset(&[
+        ("0.0.0.0/0", "192.168.0.0/24", Action::Bypass, Level::Require),
+        ("0.0.0.0/0", "10.2.0.0/16", PROTECT, Level::Use),
+        ("0.0.0.0/0", "10.9.0.0/16", Action::Discard, Level::Require),
+    ]);
+    let expected = [
+        "type filter hook forward priority filter; policy accept;",
+        r#"iifname "cygnet0" accept"#,
+        r#"oifname "cygnet0" accept"#,
+        "jump leave",
+        "jump judge",
+    ];
+    assert_eq!(chain(&ruleset, "forward"), expected);
+    assert!(chain(&ruleset, "judge")[0].ends_with("accept"));
+    let expected = [
+        "ip daddr { 10.2.0.0-10.2.255.255, 192.168.0.0-192.168.0.255 } return",
+        r#"ip daddr { 10.9.0.0-10.9.255.255 } counter name "out2" goto refuse_out"#,
+    ];
+    assert_eq!(chain(&ruleset, "leave"), expected, "and what may leave is still judged by where it came from");
 }
 
 #[test]
