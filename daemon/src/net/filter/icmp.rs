@@ -7,12 +7,12 @@
 //!
 //! The policies are asked in their order, with the addresses of the packet within: its source is the local side. What
 //! a policy lets pass in the clear (BYPASS, PROTECT with level `use`) may be told of in the clear, so such errors go on
-//! to the rules for all packets.
+//! to the rules for all packets. DISCARD policies say nothing here: of what they select nothing was sent.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use cygnet_spd::{AddrRange, Direction, Policy, PortRange, TrafficSelector};
+use cygnet_spd::{Action, AddrRange, Direction, Policy, PortRange, TrafficSelector};
 
 use super::ruleset::{Family, Ruleset, Verdict, counter, has_ports, merged};
 use crate::config::IcmpError;
@@ -44,7 +44,10 @@ pub(super) fn chains(f: &mut fmt::Formatter<'_>, ruleset: &Ruleset, [ike, nat]: 
     writeln!(f, "  chain about {{")?;
     let all: Vec<&Policy> = ruleset.policies.iter().collect();
     for group in &ruleset.groups {
-        let members = || group.members.iter().filter_map(|&order| Some((order, *all.get(order)?)));
+        let members = || {
+            let known = group.members.iter().filter_map(|&order| Some((order, *all.get(order)?)));
+            known.filter(|(_, policy)| policy.action != Action::Discard)
+        };
         let Some((order, first)) = members().next() else { continue };
         let end = match group.verdict {
             Verdict::Pass | Verdict::Use => "return".to_owned(),
@@ -107,8 +110,9 @@ fn addresses(family: Family, local: &[AddrRange], remote: &[AddrRange]) -> Optio
 }
 
 /// The same for one pair of selectors. What passes must show that it is meant: protocol and ports at their places.
-/// What is refused is refused with any ports, and behind whatever extension headers: who makes up an error chooses
-/// them, and of other traffic between such hosts there is none but what an earlier policy lets pass.
+/// What is refused, since it is protected, is refused with any ports, and behind whatever extension headers: who makes
+/// up an error chooses them. Whatever is sent to the network of a PROTECT policy is steered into the TUN device, where
+/// what no policy selects ends; so only what a later policy lets pass in the clear is not told of by this.
 fn pair(local: &TrafficSelector, remote: &TrafficSelector, verdict: Verdict) -> Option<String> {
     let family = Family::of(&local.addresses)?;
     let mut rule = addresses(family, &[local.addresses], &[remote.addresses])?;

@@ -247,7 +247,10 @@ fn icmp_errors_that_are_not_accepted_are_refused() {
         ("0.0.0.0/0[udp]", "10.2.0.0/16[udp/53]", Action::Bypass, Level::Require),
         ("10.1.0.0/16 fd01::/64", "10.2.0.0/16 fd02::2", PROTECT, Level::Require),
         ("10.1.0.0/16", "10.3.0.0/16", PROTECT, Level::Use),
-        ("fd01::1", "fd03::1[tcp/80]", Action::Discard, Level::Require),
+        ("fd01::1", "fd03::1[tcp/80]", PROTECT, Level::Require),
+        ("10.1.0.0/16", "10.4.0.0/16", Action::Discard, Level::Require),
+        ("10.1.0.0/16", "10.5.0.0/16", PROTECT, Level::Require),
+        ("10.1.0.0/16", "10.6.0.0/16[tcp/25]", Action::Discard, Level::Require),
     ];
     let none = ruleset_of(&accepting(Vec::new()), &policies);
     let about = [
@@ -266,6 +269,11 @@ fn icmp_errors_that_are_not_accepted_are_refused() {
             "meta nfproto ipv6 @th,128,128 { 0xfd010000000000000000000000000001 } ",
             "@th,256,128 { 0xfd030000000000000000000000000001 } @th,112,8 { 0, 43, 44, 60, 6 } ",
             r#"counter name "p3" goto refuse"#,
+        ),
+        // None for DISCARD, though both are refused by one rule in `judge`.
+        concat!(
+            "meta nfproto ipv4 @th,160,32 { 0x0a010000-0x0a01ffff } @th,192,32 { 0x0a050000-0x0a05ffff } ",
+            r#"counter name "p5" goto refuse"#,
         ),
     ];
     assert_eq!(chain(&none, "about"), about);
