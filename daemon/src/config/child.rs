@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cygnet_ike::config::{Child, ChildLifetime, StartAction};
 use cygnet_ike::proposal::{Proposal, Protocol};
-use cygnet_spd::{Acquire, Action, AddrRange, Mode, Pfp, Policy, PolicyId, Selector, Terms, TrafficSelector};
+use cygnet_spd::{
+    Acquire, Action, AddrRange, AfterFailure, Level, Mode, Pfp, Policy, PolicyId, Selector, Terms, TrafficSelector,
+};
 
 use super::Entry;
 use super::connection::proposals;
@@ -33,6 +35,7 @@ pub(super) fn read(
         let words = [("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
         let start = section.word("start_action", &words).unwrap_or(StartAction::None);
         startable(&section, start, &terms, ends);
+        forgotten(&section, connection, &terms, ends);
         if start == StartAction::None {
             terms.acquire = Acquire::Other;
         }
@@ -114,6 +117,19 @@ fn startable(section: &Section<'_>, start: StartAction, terms: &Terms, ends: End
         _ => return,
     };
     section.mistake("start_action", message, label, remedy);
+}
+
+/// Warns of a child that goes in the clear because nobody said who brings its SA up, though we could.
+fn forgotten(section: &Section<'_>, connection: &str, terms: &Terms, ends: Ends<'_>) {
+    let clear = terms.levels.outbound == Level::Use && terms.failed == AfterFailure::Clear;
+    let dialable = terms.mode == Mode::Transport || ends.remote.iter().any(AddrRange::is_host);
+    if clear && dialable && !section.has("start_action") {
+        section.context().problems.warn(format!(
+            "{} of connection `{connection}` is sent in the clear until somebody brings the SA up: set start_action = \
+             \"trap\" or \"start\" (\"none\" if that is meant)",
+            section.title
+        ));
+    }
 }
 
 /// Soft and hard limits (RFC 4301 §4.4.2.1).

@@ -131,6 +131,22 @@ fn who_shall_dial_must_know_whom() {
 }
 
 #[test]
+fn what_nobody_brings_up_and_goes_in_the_clear_is_warned_about() {
+    let warnings = |from: &str, to: &str| accepted(&MESH.replace(from, to)).warnings;
+    let forgotten = warnings(", start_action = \"trap\"", "");
+    assert!(forgotten[0].contains("child `all` of connection `mesh` is sent in the clear until"), "{forgotten:?}");
+    assert!(warnings("\"trap\"", "\"none\"").is_empty(), "that was said");
+    assert!(warnings("level = \"use\", start_action = \"trap\"", "level = { in = \"use\" }").is_empty(), "held back");
+    assert!(warnings("start_action = \"trap\"", "after_failure = \"drop\"").is_empty(), "dropped");
+    let tunnel = |peer: &str| {
+        let text = tunnel().replace("{ local_ts", "{ level = \"use\", local_ts");
+        accepted(&text.replace("remote_addrs = \"192.0.2.2\"", peer)).warnings
+    };
+    assert_eq!(tunnel("remote_addrs = \"192.0.2.2\"").len(), 1);
+    assert!(tunnel("remote_addrs = \"%any\"").is_empty(), "the peer may begin, and nobody else");
+}
+
+#[test]
 fn selectors_from_the_packet() {
     let text = MESH.replace("level", "pfp = [\"protocol\", \"remote_port\"], level");
     let config = accepted(&text);
