@@ -116,11 +116,19 @@ fn mended(one: &mut Node) -> Result<()> {
     }
     one.namespace.ip(&["route", "flush", "table", "7296"])?;
     one.namespace.ip(&["rule", "del", "table", "7296"])?;
-    one.cygnet(&["reload"])?;
-    let routes = sh(&["ip", "netns", "exec", &name, "ip", "route", "get", &address(2).to_string()])?;
-    if !routes.contains("cygnet0") {
-        fail!("after a reload, routes and rules are not there again: {routes}");
-    }
+    let steered = || -> Result<()> {
+        one.cygnet(&["reload"])?;
+        let routes = sh(&["ip", "netns", "exec", &name, "ip", "route", "get", &address(2).to_string()])?;
+        if !routes.contains("cygnet0") {
+            fail!("after a reload, routes and rules are not there again: {routes}");
+        }
+        Ok(())
+    };
+    steered()?;
+    // The same destination, elsewhere.
+    let to = format!("{}/32", address(2));
+    one.namespace.ip(&["route", "replace", &to, "dev", "lo", "metric", "1", "table", "7296"])?;
+    steered()?;
     reached(one, address(2))
 }
 

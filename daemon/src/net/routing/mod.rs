@@ -22,7 +22,7 @@ mod plan;
 mod prefix;
 mod reverse;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -46,8 +46,6 @@ pub struct Routing {
     netlink: Handle,
     connection: JoinHandle<()>,
     plan: Plan,
-    /// What the kernel was told.
-    told: BTreeMap<Key, Kind>,
 }
 
 impl Routing {
@@ -57,7 +55,7 @@ impl Routing {
     /// When there is no netlink.
     pub fn open(plan: Plan) -> io::Result<Self> {
         let (connection, netlink, _) = rtnetlink::new_connection()?;
-        Ok(Self { netlink, connection: tokio::spawn(connection), plan, told: BTreeMap::new() })
+        Ok(Self { netlink, connection: tokio::spawn(connection), plan })
     }
 
     /// Whether a gateway that was killed left something in the table.
@@ -76,16 +74,13 @@ impl Routing {
         self.carry_out().await
     }
 
-    /// Carries out another plan, or the same once more. What both have in common is not touched if it is there, a destination that leads elsewhere is
-    /// replaced in one step, and what is new comes before what is old goes.
+    /// Carries out another plan, or the same once more: every route is set again, in one step and in the place of
+    /// whatever somebody else made of it, and what is new comes before what is old goes.
     ///
     /// # Errors
     /// As for [`install`](Self::install); the routes of both plans may be there then, and another `apply` mends that.
     pub async fn apply(&mut self, plan: Plan) -> io::Result<()> {
         let old = std::mem::replace(&mut self.plan, plan);
-        if old.table != self.plan.table || old.tun != self.plan.tun {
-            self.told.clear();
-        }
         self.carry_out().await?;
         if old.table != self.plan.table {
             clean(&self.netlink, old.table).await;
@@ -103,13 +98,9 @@ impl Routing {
         let (netlink, table) = (&self.netlink, self.plan.table);
         let wanted = self.wanted().await?;
         let mut old = kernel::routes(netlink, table).await;
-        // Somebody may have removed what the kernel was told, or taken the device down, and its routes with it.
-        let present: HashSet<Key> = old.iter().map(|(key, _)| *key).collect();
+        // All of them: somebody may have removed or replaced some, or taken the device down, and its routes with it.
         for (&key, &kind) in &wanted {
-            if self.told.get(&key) != Some(&kind) || !present.contains(&key) {
-                kernel::set_route(netlink, table, key, kind).await?;
-                self.told.insert(key, kind);
-            }
+            kernel::set_route(netlink, table, key, kind).await?;
         }
         for v4 in [true, false] {
             let needed = wanted.keys().any(|key| key.destination.address.is_ipv4() == v4);
@@ -132,7 +123,6 @@ impl Routing {
         for (_, route) in old.into_iter().filter(|(key, _)| !wanted.contains_key(key)) {
             kernel::delete_route(netlink, route).await;
         }
-        self.told = wanted;
         reverse::check(netlink, &self.plan).await;
         Ok(())
     }
