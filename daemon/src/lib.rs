@@ -12,6 +12,7 @@ pub mod install;
 pub mod keylog;
 pub mod narrate;
 pub mod net;
+pub mod offload;
 pub mod reload;
 pub mod runtime;
 pub mod tun;

@@ -21,6 +21,7 @@ use crate::keylog::KeyLog;
 use crate::net::filter::{Refusal, Watch};
 use crate::net::{Host, HostError, Listen, Net, Sockets, path_mtu};
 use crate::reload::{Keeper, Reload};
+use crate::offload::Offloads;
 use crate::tun::{Tun, TunDevice};
 use crate::workers::audit::Reason;
 use crate::workers::{AuditEvent, Clear, DataPath, Outbound, Threads, WorkerFailure};
@@ -137,7 +138,8 @@ impl Gateway {
             Mtu::Fixed(octets) => octets,
             Mtu::Auto => path_mtu::tun_mtu(&gateway.listen).await.map_err(tun_failed)?,
         };
-        let tun = TunDevice::create(&gateway.tun, mtu).await.map_err(tun_failed)?;
+        let offloads = Offloads { tcp: true, udp: true };
+        let tun = TunDevice::create(&gateway.tun, mtu, offloads).await.map_err(tun_failed)?;
         let listen = Listen {
             addresses: gateway.listen.clone(),
             ike_port: gateway.ike_port,

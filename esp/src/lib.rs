@@ -21,7 +21,7 @@
 //! opening allocate nothing.
 #![forbid(unsafe_code)]
 
-mod checksum;
+pub mod checksum;
 pub mod cipher;
 pub mod fuzz;
 pub mod icmp;

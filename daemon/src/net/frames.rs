@@ -29,13 +29,18 @@ impl<T> Frames<T> {
 
     /// Appends a frame; `false` if the queue is full or closed.
     pub fn push(&self, frame: &[u8], tag: T) -> bool {
+        self.push_pieces(std::iter::once(frame), tag)
+    }
+
+    /// Appends a frame that is made of `pieces`; `false` if the queue is full or closed.
+    pub fn push_pieces<'p>(&self, pieces: impl Iterator<Item = &'p [u8]>, tag: T) -> bool {
         let mut inner = self.lock();
         if inner.closed || inner.ready.len() >= self.capacity {
             return false;
         }
         let mut buffer = inner.free.pop().unwrap_or_default();
         buffer.clear();
-        buffer.extend_from_slice(frame);
+        pieces.for_each(|piece| buffer.extend_from_slice(piece));
         inner.ready.push_back((buffer, tag));
         drop(inner);
         self.changed.notify_all();

@@ -1,10 +1,11 @@
 //! The in-memory twin of the TUN device: a test or a demonstration plays the inner network.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use super::{Tun, Wait};
+use super::{Frame, Tun, Wait};
 use crate::net::frames::Frames;
+use crate::offload::{Head, Offloads};
 
 /// Packets either side may leave unread.
 const QUEUE: usize = 1024;
@@ -16,20 +17,32 @@ const PACKET: usize = 2048;
 pub struct MemoryTun {
     name: String,
     /// From the inner network to the gateway.
-    outbound: Frames<()>,
+    outbound: Frames<Head>,
     /// From the gateway to the inner network.
-    inbound: Frames<()>,
+    inbound: Frames<Head>,
+    offloads: Offloads,
 }
 
 impl MemoryTun {
     /// A device with no packets.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), outbound: Frames::new(QUEUE, PACKET), inbound: Frames::new(QUEUE, PACKET) }
+        Self::with_offloads(name, Offloads::default())
+    }
+
+    /// A device with no packets that takes frames of several.
+    pub fn with_offloads(name: &str, offloads: Offloads) -> Self {
+        let (outbound, inbound) = (Frames::new(QUEUE, PACKET), Frames::new(QUEUE, PACKET));
+        Self { name: name.to_owned(), outbound, inbound, offloads }
     }
 
     /// Plays a host of the inner network that sends `packet`; `false` if the device's queue is full.
     pub fn inject(&self, packet: &[u8]) -> bool {
-        self.outbound.push(packet, ())
+        self.inject_frame(packet, Head::default())
+    }
+
+    /// Plays a host of the inner network that leaves something to be done to the device.
+    pub fn inject_frame(&self, frame: &[u8], head: Head) -> bool {
+        self.outbound.push(frame, head)
     }
 
     /// Waits until `room` more packets can be injected, at most `patience`.
@@ -39,7 +52,12 @@ impl MemoryTun {
 
     /// Plays the inner network that receives a packet, waiting at most `patience` for one.
     pub fn take<R>(&self, patience: Duration, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        self.inbound.pop_within(patience, |packet, ()| look(packet))
+        self.take_frame(patience, |frame, _| look(frame))
+    }
+
+    /// As [`take`](Self::take), with what is still to be done with it.
+    pub fn take_frame<R>(&self, patience: Duration, look: impl FnOnce(&[u8], Head) -> R) -> Option<R> {
+        self.inbound.pop_within(patience, |frame, head| look(frame, head))
     }
 }
 
@@ -52,16 +70,25 @@ impl Tun for MemoryTun {
         })
     }
 
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        Ok(self.outbound.pop(|packet, ()| {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Frame>> {
+        Ok(self.outbound.pop(|packet, head| {
             let len = packet.len().min(buffer.len());
             buffer[..len].copy_from_slice(&packet[..len]);
-            len
+            Frame { len, head }
         }))
     }
 
     fn write(&self, packet: &[u8]) -> io::Result<()> {
-        if self.inbound.push(packet, ()) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        self.write_frame(&Head::default(), &[IoSlice::new(packet)])
+    }
+
+    fn write_frame(&self, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        let pieces = pieces.iter().map(|piece| &**piece);
+        if self.inbound.push_pieces(pieces, *head) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     fn name(&self) -> &str {

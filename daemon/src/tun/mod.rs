@@ -5,11 +5,13 @@
 mod device;
 mod memory;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 pub use self::device::TunDevice;
 pub use self::memory::MemoryTun;
+
+use crate::offload::{Head, Offloads};
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,18 @@ pub enum Wait {
     Stopped,
 }
 
+/// What was read from a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Octets.
+    pub len: usize,
+    /// What is still to be done with it.
+    pub head: Head,
+}
+
+/// Octets of the largest frame.
+pub const MAX_FRAME: usize = 65_535;
+
 /// A source and sink of whole IP packets. Used by several threads at once.
 pub trait Tun: Send + Sync {
     /// Waits until there may be a packet to read, with `patience` at most about so long.
@@ -30,18 +44,28 @@ pub trait Tun: Send + Sync {
     /// When the device is gone.
     fn wait(&self, patience: Option<Duration>) -> io::Result<Wait>;
 
-    /// Reads one packet into `buffer` and returns its length, or `None` if there is none at the moment. A packet longer
-    /// than `buffer` is cut off.
+    /// Reads one packet, or several that are still one frame, into `buffer`, or returns `None` if there is none at the
+    /// moment. What does not fit `buffer` is cut off; [`MAX_FRAME`] octets always fit.
     ///
     /// # Errors
     /// When the device is gone.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Frame>>;
 
     /// Hands one packet to the inner network.
     ///
     /// # Errors
     /// When the device refuses it: down, or not an IP packet.
     fn write(&self, packet: &[u8]) -> io::Result<()>;
+
+    /// Hands several packets to the inner network as one frame, which is in `pieces`. Only with the
+    /// [`offloads`](Tun::offloads) for it.
+    ///
+    /// # Errors
+    /// As [`write`](Tun::write).
+    fn write_frame(&self, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Which frames of several packets it takes. Those it gives may be of any kind.
+    fn offloads(&self) -> Offloads;
 
     /// Name of the interface.
     fn name(&self) -> &str;

@@ -1,7 +1,7 @@
 //! UDP batch → classify → sad → open in place → selector check → TUN (RFC 4301 §5.2, RFC 4303 §3.4).
 
 use std::borrow::{Borrow, BorrowMut};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +19,7 @@ use super::audit::{AuditEvent, Reason};
 use super::counters::Inbound as Fate;
 use super::{BATCH, DataPath, Datagram, Signal, Start};
 use crate::net::{Buffers, Channel, Received};
+use crate::offload::{MAX_GROUP, Merger};
 
 /// Largest ESP packet: a whole UDP datagram.
 const MAX_PACKET: usize = 65_535;
@@ -40,6 +41,7 @@ struct Batch {
     /// The free list: those before `filled` hold the current batch.
     slots: Vec<Slot>,
     filled: usize,
+    merger: Merger,
 }
 
 /// An ESP packet.
@@ -57,6 +59,8 @@ struct Slot {
     peer: IpAddr,
     /// DSCP and ECN of the outer header.
     traffic_class: u8,
+    /// Whether it was opened, and may be delivered.
+    admitted: bool,
 }
 
 impl Borrow<PacketBuf> for Slot {
@@ -88,9 +92,11 @@ impl InboundWorker {
             local: Ipv4Addr::UNSPECIFIED.into(),
             peer: Ipv4Addr::UNSPECIFIED.into(),
             traffic_class: 0,
+            admitted: false,
         };
         let slots = (0..BATCH).map(slot).collect();
-        Self { buffers: Buffers::new(), batch: Batch { path, ike, slots, filled: 0 } }
+        let merger = Merger::new(BATCH, path.tun.offloads());
+        Self { buffers: Buffers::new(), batch: Batch { path, ike, slots, filled: 0, merger } }
     }
 
     /// Works until the network is stopped.
@@ -180,44 +186,74 @@ impl Batch {
         for run in batch.chunk_by_mut(|a, b| a.spi == b.spi) {
             let sa = run.first().and_then(|slot| tables.inbound(slot.spi));
             match sa {
-                Some(sa) => open_and_deliver(path, sa, run),
+                Some(sa) => {
+                    open(path, sa, run);
+                    deliver(path, &mut self.merger, sa, run);
+                }
                 None => run.iter().for_each(|slot| end(path, Fate::UnknownSpi, slot.event(Fate::UnknownSpi))),
             }
         }
     }
 }
 
-fn open_and_deliver(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
-    let (mut packets, mut octets) = (0, 0);
+/// Opens the packets of an SA.
+fn open(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
     let (pair, policy) = (Some(sa.id()), Some(sa.pair().policy()));
     sa.esp().open_batch(run, |_, slot, opened| {
         let next = opened.map_err(InboundDrop::from);
-        match next.and_then(|next| admit(sa, slot, next)) {
-            Ok(()) => {
-                packets += 1;
-                octets += slot.packet.len() as u64;
-                match path.tun.write(slot.packet.data()) {
-                    Ok(()) => path.counters.inbound(Fate::Delivered, 1),
-                    Err(_) => {
-                        let fate = Fate::Undelivered;
-                        end(path, fate, AuditEvent { pair, policy, ..slot.event(fate) });
-                    }
-                }
+        let result = next.and_then(|next| admit(sa, slot, next));
+        slot.admitted = result.is_ok();
+        if let Err(reason) = result {
+            sa.count_drop(reason, 1);
+            // Of the others there is no packet to read.
+            let readable = reason == InboundDrop::Selector;
+            let flow = readable.then(|| Flow::parse(slot.packet.data(), Direction::Inbound).ok()).flatten();
+            if readable && path.selectors.admits(Instant::now()) {
+                // RFC 4301 §5.2: the sender should hear of it. A full queue is no reason to keep it.
+                path.signals.raise(Signal::Selectors(sa.id(), Start::of(slot.packet.data())));
             }
-            Err(reason) => {
-                sa.count_drop(reason, 1);
-                // Of the others there is no packet to read.
-                let readable = reason == InboundDrop::Selector;
-                let flow = readable.then(|| Flow::parse(slot.packet.data(), Direction::Inbound).ok()).flatten();
-                if readable && path.selectors.admits(Instant::now()) {
-                    // RFC 4301 §5.2: the sender should hear of it. A full queue is no reason to keep it.
-                    path.signals.raise(Signal::Selectors(sa.id(), Start::of(slot.packet.data())));
-                }
-                let event = AuditEvent { pair, policy, flow, ..slot.event(reason.into()) };
-                end(path, reason.into(), event);
-            }
+            let event = AuditEvent { pair, policy, flow, ..slot.event(reason.into()) };
+            end(path, reason.into(), event);
         }
     });
+}
+
+/// Hands the packets of an SA that may be delivered to the inner network, those of a flow together.
+fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
+    let (mut packets, mut octets) = (0, 0);
+    merger.clear();
+    for (position, slot) in run.iter().enumerate().filter(|(_, slot)| slot.admitted) {
+        merger.add(position, slot.packet.data(), |at| run.get(at).map_or(&[], |slot| slot.packet.data()));
+        packets += 1;
+        octets += slot.packet.len() as u64;
+    }
+    for group in merger.groups() {
+        let mut members = merger.members(group).filter_map(|at| run.get(at));
+        let Some(first) = members.next() else { continue };
+        let written = match group.headers(first.packet.data()) {
+            None => path.tun.write(first.packet.data()),
+            Some(headers) => {
+                let mut pieces = [IoSlice::new(&[]); MAX_GROUP + 1];
+                let head = headers.octets();
+                pieces[0] = IoSlice::new(head);
+                let mut used = 1;
+                for (piece, slot) in pieces.iter_mut().skip(1).zip(std::iter::once(first).chain(members)) {
+                    *piece = IoSlice::new(slot.packet.data().get(head.len()..).unwrap_or_default());
+                    used += 1;
+                }
+                path.tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default())
+            }
+        };
+        match written {
+            Ok(()) => path.counters.inbound(Fate::Delivered, group.count() as u64),
+            Err(_) => {
+                let (pair, policy) = (Some(sa.id()), Some(sa.pair().policy()));
+                for slot in merger.members(group).filter_map(|at| run.get(at)) {
+                    end(path, Fate::Undelivered, AuditEvent { pair, policy, ..slot.event(Fate::Undelivered) });
+                }
+            }
+        }
+    }
     path.tell(sa.pair(), sa.count(Instant::now(), packets, octets));
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `intake.rs` | frames from the device, cut into packets |
 //! | `cache.rs` | what was decided for the flows seen last |
 //! | `lookup.rs` | policy, then SA; without one, what the policy's terms say |
 //! | `decide.rs` | one packet: the decision, carried out as far as its SA |
@@ -13,6 +14,7 @@
 mod cache;
 mod decide;
 mod fragments;
+mod intake;
 mod lookup;
 mod release;
 mod seal;
@@ -29,6 +31,7 @@ pub use self::release::Releaser;
 
 use self::cache::{Cache, SaIndex};
 use self::fragments::MAX_PACKET;
+use self::intake::Intake;
 use self::lookup::View;
 use self::train::Train;
 use super::counters::Outbound as Fate;
@@ -42,6 +45,7 @@ const IDLE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct OutboundWorker {
     path: Arc<DataPath>,
+    intake: Intake,
     /// The free list: those before `filled` hold the current batch.
     slots: Vec<Slot>,
     filled: usize,
@@ -63,6 +67,8 @@ struct Slot {
     packet: PacketBuf,
     /// Position in the batch: packets of an SA keep their order.
     position: usize,
+    /// It was cut from the same frame as the one before it, and shares its fate.
+    follows: bool,
     /// The pair to use; packets without one are sorted out first.
     pair: Option<u64>,
     /// Its SA.
@@ -84,6 +90,7 @@ impl Slot {
         Self {
             packet,
             position,
+            follows: false,
             pair: None,
             sa: None,
             next: NextHeader::NONE,
@@ -101,7 +108,7 @@ impl OutboundWorker {
         let slots = (0..BATCH).map(|position| Slot::new(PacketBuf::for_mtu(path.mtu), position)).collect();
         let whole = Slot { reassembled: true, ..Slot::new(PacketBuf::for_mtu(MAX_PACKET), 0) };
         let bench = Bench { whole, train: Train::new() };
-        Self { path, slots, filled: 0, cache: Cache::new(), bench }
+        Self { path, intake: Intake::new(), slots, filled: 0, cache: Cache::new(), bench }
     }
 
     /// Works until the device is stopped.
@@ -113,44 +120,30 @@ impl OutboundWorker {
             // Without a limit only when nothing is remembered.
             let patience = (!self.cache.is_empty()).then_some(IDLE);
             match self.path.tun.wait(patience)? {
-                Wait::Ready => while self.batch()? == BATCH {},
+                Wait::Ready => while self.batch()? {},
                 Wait::Idle => self.cache.clear(),
                 Wait::Stopped => return Ok(()),
             }
         }
     }
 
-    /// Reads, seals and sends what is there, at most [`BATCH`] packets. Returns how many there were.
+    /// Reads, seals and sends what is there, at most [`BATCH`] packets. Returns whether there may be more.
     ///
     /// # Errors
     /// When the device is gone.
-    pub fn batch(&mut self) -> io::Result<usize> {
-        self.fill()?;
-        self.path.counters.saw_outbound(self.filled as u64);
+    pub fn batch(&mut self) -> io::Result<bool> {
+        let Self { path, intake, slots, .. } = self;
+        let filled = intake.fill(&*path.tun, path.mtu, slots)?;
+        self.filled = filled.packets;
+        path.counters.saw_outbound(filled.packets as u64 + filled.malformed);
+        path.counters.outbound(Fate::Unreadable, filled.malformed);
         self.protect();
-        Ok(self.filled)
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        self.filled = 0;
-        for slot in &mut self.slots {
-            slot.packet.clear();
-            // Leaves the room at the end that sealing needs.
-            let mtu = self.path.mtu.min(slot.packet.tailroom());
-            let Some(buffer) = slot.packet.spare_mut().get_mut(..mtu) else { break };
-            let Some(len) = self.path.tun.read(buffer)? else { break };
-            if slot.packet.append(len.min(mtu)).is_err() {
-                break;
-            }
-            slot.position = self.filled;
-            self.filled += 1;
-        }
-        Ok(())
+        Ok(filled.more)
     }
 
     /// Finds each packet's SA, then works SA by SA.
     fn protect(&mut self) {
-        let Self { path, slots, filled, cache, bench } = self;
+        let Self { path, slots, filled, cache, bench, .. } = self;
         let path = &**path;
         // In this order: what is cached is no older than what the tables show.
         let generation = path.sad.generation();

@@ -7,8 +7,8 @@ use super::{Fate, Slot};
 use crate::net::{Channel, Outgoing};
 use crate::workers::DataPath;
 
-/// Octets that go to the network together: what fits an IPv4 packet without its headers.
-const MAX_TOGETHER: usize = 65_000;
+/// Octets that go to the network together: what fits an IPv4 packet behind its header and that of UDP.
+const MAX_TOGETHER: usize = 65_535 - 20 - 8;
 
 /// What an SA got rid of in a batch.
 #[derive(Debug, Default)]
