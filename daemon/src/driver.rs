@@ -7,6 +7,7 @@ mod nat;
 mod status;
 
 use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -284,8 +285,8 @@ impl Driver {
     }
 
     fn send(&self, channel: Channel, local: SocketAddr, remote: SocketAddr, contents: &[u8]) {
-        let outgoing =
-            Outgoing { contents, segment: contents.len(), channel, local, remote, traffic_class: 0, df: false };
+        let datagrams = &[IoSlice::new(contents)];
+        let outgoing = Outgoing { datagrams, channel, local, remote, traffic_class: 0, df: false };
         if let Err(error) = self.path.net.send(&outgoing) {
             // IKE retransmits; if it lasts, the exchange fails and says so.
             tracing::debug!("{} octets to {remote} not sent: {error}", contents.len());

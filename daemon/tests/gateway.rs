@@ -13,7 +13,8 @@ use cygnet::inspect::readiness::readiness;
 use cygnet::narrate;
 use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
 use cygnet::runtime::{Gateway, Parts, RunError};
-use cygnet::tun::{MemoryTun, Tun, Wait};
+use cygnet::offload::{Head, Offloads};
+use cygnet::tun::{Frame, MemoryTun, Tun, Wait};
 use cygnet_ike::{ChildId, Command, SessionKeys};
 use cygnet_spd::Level;
 use tokio::time::timeout;
@@ -353,11 +354,17 @@ impl Tun for Removed {
     fn wait(&self, _: Option<Duration>) -> io::Result<Wait> {
         Ok(Wait::Ready)
     }
-    fn read(&self, _: &mut [u8]) -> io::Result<Option<usize>> {
+    fn read(&self, _: &mut [u8]) -> io::Result<Option<Frame>> {
         Err(io::Error::other("file descriptor in bad state"))
     }
     fn write(&self, _: &[u8]) -> io::Result<()> {
         Err(io::Error::other("file descriptor in bad state"))
+    }
+    fn write_frame(&self, _: &Head, _: &[io::IoSlice<'_>]) -> io::Result<()> {
+        Err(io::Error::other("file descriptor in bad state"))
+    }
+    fn offloads(&self) -> Offloads {
+        Offloads::default()
     }
     fn name(&self) -> &str {
         "removed"

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::frames::Frames;
 use super::sockets::BATCH;
-use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
+use super::{Buffers, Channel, MAX_SEGMENTS, Net, Outgoing, PathMtus, Received};
 
 /// Frames a gateway may leave unread before the wire drops.
 const QUEUE: usize = 1024;
@@ -109,7 +109,7 @@ impl Net for MemoryNet {
 
     fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
         if outgoing.channel == Channel::Clear {
-            for packet in outgoing.contents.chunks(outgoing.segment.max(1)) {
+            for packet in outgoing.datagrams {
                 self.clear.push(packet, ());
             }
             return Ok(());
@@ -127,7 +127,7 @@ impl Net for MemoryNet {
             traffic_class: outgoing.traffic_class,
         };
         let mtu = self.wire.mtu.load(Ordering::Relaxed);
-        for frame in outgoing.contents.chunks(outgoing.segment.max(1)) {
+        for frame in outgoing.datagrams {
             if outgoing.df && headers(outgoing) + frame.len() > usize::from(mtu) {
                 self.path_mtus.too_big(outgoing.remote.ip(), mtu.into(), Instant::now());
             } else {
@@ -142,7 +142,7 @@ impl Net for MemoryNet {
     }
 
     fn max_segments(&self, _: Channel) -> usize {
-        64
+        MAX_SEGMENTS
     }
 
     fn stop(&self) {
@@ -163,6 +163,8 @@ fn headers(outgoing: &Outgoing<'_>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
     use super::*;
 
     #[test]
@@ -177,8 +179,8 @@ mod tests {
         let send = |len: usize, df| {
             let contents = &vec![0; len];
             let local = SocketAddr::new(path.0, 4500);
-            let (segment, channel, traffic_class) = (len, Channel::NatT, 0);
-            a.send(&Outgoing { contents, segment, channel, local, remote, traffic_class, df }).expect("b is there");
+            let (datagrams, channel, traffic_class) = (&[IoSlice::new(contents)], Channel::NatT, 0);
+            a.send(&Outgoing { datagrams, channel, local, remote, traffic_class, df }).expect("b is there");
             b.inbox.pop(|bytes, _| bytes.len())
         };
         assert_eq!(send(1373, false), Some(1373));
@@ -196,8 +198,7 @@ mod tests {
         let to = SocketAddr::from(([192, 0, 2, 2], 4500));
         let from = SocketAddr::from(([192, 0, 2, 1], 4500));
         let out = Outgoing {
-            contents: b"aabbc",
-            segment: 2,
+            datagrams: &[b"aa", b"bb", &b"c"[..]].map(IoSlice::new),
             channel: Channel::NatT,
             local: from,
             remote: to,

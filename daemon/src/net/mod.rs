@@ -13,7 +13,7 @@ pub mod routing;
 pub mod sockets;
 pub mod wake;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 pub use self::host::{Host, HostError, cleanup};
@@ -49,13 +49,12 @@ pub struct Received<'a> {
     pub traffic_class: u8,
 }
 
-/// Datagrams to one destination: a single one, or several of the same size behind each other.
+/// Datagrams to one destination.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
-    /// UDP payloads, or ESP packets from the SPI on.
-    pub contents: &'a [u8],
-    /// Size of each datagram in `contents`, octets; only the last may be smaller.
-    pub segment: usize,
+    /// UDP payloads, or ESP packets from the SPI on; at most [`MAX_SEGMENTS`]. Those of UDP are of one size; only the
+    /// last may be smaller.
+    pub datagrams: &'a [IoSlice<'a>],
     /// Which way.
     pub channel: Channel,
     /// Source. An unspecified address lets the routing table choose; the port chooses the socket.
@@ -67,6 +66,9 @@ pub struct Outgoing<'a> {
     /// Don't fragment: of an outer IPv4 header the DF bit; over IPv6, no fragmentation by ourselves either.
     pub df: bool,
 }
+
+/// Datagrams that one [`Outgoing`] has at most: what the kernel cuts one UDP payload into, UDP_MAX_SEGMENTS.
+pub const MAX_SEGMENTS: usize = 64;
 
 /// The outer network as the daemon sees it. Used by several threads at once.
 pub trait Net: Send + Sync {

@@ -54,7 +54,7 @@ pub use self::audit::{Audit, AuditEvent};
 pub use self::counters::{Clear, Counters, Inbound, Outbound};
 pub use self::hold::{Hold, PER_PEER};
 pub use self::inbound::InboundWorker;
-pub use self::outbound::{Fragments, OutboundWorker, Releaser};
+pub use self::outbound::{Filled, Fragments, OutboundWorker, Releaser};
 pub use self::shunt::{Key, Shunt, Shunts};
 pub use self::signals::{Signal, Signals, Start};
 pub use self::tally::{Cleared, Tallies};

@@ -1,5 +1,6 @@
 //! Packets cross, and every one ends in one counter.
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use cygnet::net::{Channel, Outgoing, Wire};
@@ -20,7 +21,7 @@ fn packets_of_all_sizes_cross_with_every_cipher() {
         for packet in &sent {
             assert!(a.tun.inject(packet));
         }
-        assert_eq!(a.outbound.batch().expect("memory"), sent.len());
+        assert_eq!(a.outbound.batch().expect("memory").packets, sent.len());
         assert_eq!(a.path.counters.outbound_total(Outbound::Sealed), sent.len() as u64);
         assert!(b.inbound.batch().expect("memory"));
         let received: Vec<_> = std::iter::from_fn(|| b.received()).collect();
@@ -43,7 +44,7 @@ fn every_packet_ends_in_one_counter() {
     ] {
         let before = a.path.counters.outbound_total(fate);
         assert!(a.tun.inject(&packet));
-        assert_eq!(a.outbound.batch().expect("memory"), 1);
+        assert_eq!(a.outbound.batch().expect("memory").packets, 1);
         assert_eq!(a.path.counters.outbound_total(fate), before + 1, "{fate:?}");
         a.check_counters();
     }
@@ -52,8 +53,7 @@ fn every_packet_ends_in_one_counter() {
 
     let send = |contents: &[u8], channel| {
         let out = Outgoing {
-            contents,
-            segment: contents.len(),
+            datagrams: &[IoSlice::new(contents)],
             channel,
             local: nat_t(1),
             remote: nat_t(2),

@@ -1,5 +1,6 @@
 //! ICMP errors pass through the SA of the packet that they are about (RFC 4301 §6.2).
 
+use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use cygnet::net::{Channel, Outgoing, Wire};
@@ -80,9 +81,9 @@ fn a_peer_can_only_tell_of_what_its_sa_carries() {
     let right = unreachable(B, &packet(B, A, 100, 0));
     let wrong = unreachable(B, &packet(B, [10, 1, 0, 9], 100, 0));
     for contents in [seal(&right), seal(&wrong)] {
-        let (local, remote, segment) = (nat_t(1), nat_t(2), contents.len());
+        let (local, remote, datagrams) = (nat_t(1), nat_t(2), &[IoSlice::new(&contents)]);
         let (channel, traffic_class, df) = (Channel::NatT, 0, false);
-        let out = Outgoing { contents: &contents, segment, channel, local, remote, traffic_class, df };
+        let out = Outgoing { datagrams, channel, local, remote, traffic_class, df };
         a.path.net.send(&out).expect("on the wire");
     }
     assert_eq!(b.receives(), [right]);

@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -194,7 +195,7 @@ impl Host {
         for packet in packets {
             assert!(self.tun.inject(packet));
         }
-        assert_eq!(self.outbound.batch().expect("memory"), packets.len());
+        assert_eq!(self.outbound.batch().expect("memory").packets, packets.len());
         self.check_counters();
     }
 
@@ -282,7 +283,7 @@ impl Recorded {
         for packet in packets {
             assert!(self.tun.inject(packet));
         }
-        assert_eq!(self.worker.batch().expect("memory"), packets.len());
+        assert_eq!(self.worker.batch().expect("memory").packets, packets.len());
         std::mem::take(&mut *self.net.sent.lock().expect("no panic"))
     }
 
@@ -295,8 +296,8 @@ impl Recorded {
 /// Sends as if from the outer address of side 1, with this octet of DSCP and ECN.
 pub(crate) fn inject(from: &Host, contents: &[u8], traffic_class: u8) {
     let (local, remote) = (nat_t(1), nat_t(2));
-    let (segment, channel, df) = (contents.len(), Channel::NatT, false);
-    let out = Outgoing { contents, segment, channel, local, remote, traffic_class, df };
+    let (datagrams, channel, df) = (&[IoSlice::new(contents)], Channel::NatT, false);
+    let out = Outgoing { datagrams, channel, local, remote, traffic_class, df };
     from.path.net.send(&out).expect("on the wire");
 }
 

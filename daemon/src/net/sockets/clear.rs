@@ -1,6 +1,6 @@
 //! Whole IP packets in the clear, as they are: what a policy lets pass although it was routed into the tunnel.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
@@ -42,7 +42,7 @@ impl Clear {
         // The source again, for routing rules that look at it.
         let mut control = Control::EMPTY;
         control.source(source);
-        let attempt = || message::send(socket.as_fd(), packet, SocketAddr::new(destination, 0), &control);
+        let attempt = || message::send(socket.as_fd(), &[IoSlice::new(packet)], SocketAddr::new(destination, 0), &control);
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wake::wait_writable(socket.as_fd(), PATIENCE);

@@ -3,7 +3,7 @@
 //! `quinn-udp` does this too, but knows only the two ECN bits of the traffic class, in both directions; RFC 4301
 //! §5.1.2 wants the DSCP as well, packet by packet.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -12,30 +12,25 @@ use nix::libc;
 use socket2::SockAddr;
 
 use super::control::{Control, Facts, facts};
+use crate::net::MAX_SEGMENTS;
 
 /// Datagrams, or coalesced runs of them, that one [`receive`] takes.
 pub(in crate::net) const BATCH: usize = 32;
 /// Octets of the largest socket address that we ask for, `struct sockaddr_in6`.
 const NAME: usize = size_of::<libc::sockaddr_in6>();
 
-/// Sends `contents` to `destination`.
+/// Sends `contents`, in pieces, to `destination`.
 ///
 /// # Errors
 /// As `sendmsg(2)`, interruptions excepted.
-pub(super) fn send(fd: BorrowedFd<'_>, contents: &[u8], destination: SocketAddr, control: &Control) -> io::Result<()> {
+pub(super) fn send(
+    fd: BorrowedFd<'_>,
+    contents: &[IoSlice<'_>],
+    destination: SocketAddr,
+    control: &Control,
+) -> io::Result<()> {
     let name = SockAddr::from(destination);
-    let control = control.octets();
-    let mut vector = libc::iovec { iov_base: contents.as_ptr().cast_mut().cast(), iov_len: contents.len() };
-    // SAFETY: all octets zero is a valid `msghdr`: null pointers and lengths of zero.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_name = name.as_ptr().cast_mut().cast();
-    header.msg_namelen = name.len();
-    header.msg_iov = &mut vector;
-    header.msg_iovlen = 1;
-    if !control.is_empty() {
-        header.msg_control = control.as_ptr().cast_mut().cast();
-        header.msg_controllen = control.len() as _;
-    }
+    let header = header(&name, contents, control);
     loop {
         // SAFETY: the descriptor is open while `fd` lives, and everything that `header` points to outlives the call,
         // which only reads it.
@@ -47,6 +42,58 @@ pub(super) fn send(fd: BorrowedFd<'_>, contents: &[u8], destination: SocketAddr,
             return Err(error);
         }
     }
+}
+
+/// Sends each of `datagrams` to `destination`, as long as the kernel takes them, at most [`MAX_SEGMENTS`]. Returns how
+/// many it took: at least one.
+///
+/// # Errors
+/// As `sendmmsg(2)` about the first, interruptions excepted.
+pub(super) fn send_many(
+    fd: BorrowedFd<'_>,
+    datagrams: &[IoSlice<'_>],
+    destination: SocketAddr,
+    control: &Control,
+) -> io::Result<usize> {
+    let name = SockAddr::from(destination);
+    // SAFETY: all octets zero is a valid `mmsghdr`: null pointers and lengths of zero.
+    let mut headers: [libc::mmsghdr; MAX_SEGMENTS] = unsafe { std::mem::zeroed() };
+    let mut count = 0;
+    for (slot, datagram) in headers.iter_mut().zip(datagrams) {
+        slot.msg_hdr = header(&name, std::slice::from_ref(datagram), control);
+        count += 1;
+    }
+    loop {
+        // SAFETY: the descriptor is open while `fd` lives, and everything that the first `count` headers point to
+        // outlives the call, which only reads it, and writes the lengths in the headers themselves.
+        let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, 0) };
+        match usize::try_from(sent) {
+            Ok(sent) => return Ok(sent),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// A message for the kernel to read. It points to what it is made of.
+fn header(name: &SockAddr, contents: &[IoSlice<'_>], control: &Control) -> libc::msghdr {
+    let control = control.octets();
+    // SAFETY: all octets zero is a valid `msghdr`: null pointers and lengths of zero.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_name = name.as_ptr().cast_mut().cast();
+    header.msg_namelen = name.len();
+    // `IoSlice` has the layout of `iovec`.
+    header.msg_iov = contents.as_ptr().cast_mut().cast();
+    header.msg_iovlen = contents.len() as _;
+    if !control.is_empty() {
+        header.msg_control = control.as_ptr().cast_mut().cast();
+        header.msg_controllen = control.len() as _;
+    }
+    header
 }
 
 /// Something that [`receive`] got.

@@ -145,22 +145,21 @@ fn no_family(error: &io::Error) -> bool {
 
 /// Several datagrams in one system call if possible, else one by one.
 fn send(socket: &OuterSocket, outgoing: &Outgoing<'_>) -> io::Result<()> {
-    let Outgoing { contents, segment, .. } = *outgoing;
-    if contents.len() <= segment {
-        return socket.send(outgoing, contents, None);
+    let datagrams = outgoing.datagrams;
+    match datagrams {
+        [_] => return socket.send(outgoing, datagrams, None),
+        [first, ..] if outgoing.channel != Channel::RawEsp => {
+            if let Ok(together) = u16::try_from(first.len())
+                && socket.max_segments() > 1
+                && socket.send(outgoing, datagrams, Some(together)).is_ok()
+            {
+                return Ok(());
+            }
+        }
+        _ => {}
     }
-    if let Ok(together) = u16::try_from(segment)
-        && socket.max_segments() > 1
-        && socket.send(outgoing, contents, Some(together)).is_ok()
-    {
-        return Ok(());
-    }
-    // The device cannot segment, or the datagrams exceed its MTU: one by one, fragmented where need be.
-    let mut result = Ok(());
-    for contents in contents.chunks(segment.max(1)) {
-        result = result.and(socket.send(outgoing, contents, None));
-    }
-    result
+    // No UDP, or the device cannot segment, or the datagrams exceed its MTU: one by one, fragmented where need be.
+    socket.send_each(outgoing)
 }
 
 impl Net for Sockets {
@@ -181,7 +180,7 @@ impl Net for Sockets {
 
     fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
         if outgoing.channel == Channel::Clear {
-            return self.clear.send(outgoing.contents);
+            return outgoing.datagrams.iter().try_for_each(|packet| self.clear.send(packet));
         }
         let Some(socket) = self.sender(outgoing) else {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket for this source address"));

@@ -1,6 +1,6 @@
 //! One socket of the outer network: UDP or protocol 50, at one address, with or without DF.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,10 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::control::{Control, IcmpError};
 use super::message::{self, Message};
 use super::{Faults, PATIENCE, SOCKET_BUFFER};
-use crate::net::{Buffers, Channel, Outgoing, PathMtus, Received, wake};
+use crate::net::{Buffers, Channel, MAX_SEGMENTS, Outgoing, PathMtus, Received, wake};
 
 /// IP protocol number of ESP.
 const ESP: i32 = 50;
-/// What the kernel segments at most for one system call: UDP_MAX_SEGMENTS.
-const MAX_SEGMENTS: usize = 64;
 /// A filter that lets nothing in: BPF_RET | BPF_K, 0 octets.
 const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
@@ -86,7 +84,8 @@ impl OuterSocket {
 
     /// How many datagrams it takes in one system call.
     pub(super) fn max_segments(&self) -> usize {
-        if self.segments.load(Ordering::Relaxed) { MAX_SEGMENTS } else { 1 }
+        let several = self.channel == Channel::RawEsp || self.segments.load(Ordering::Relaxed);
+        if several { MAX_SEGMENTS } else { 1 }
     }
 
     /// Reads what is there, at most one batch.
@@ -145,18 +144,14 @@ impl OuterSocket {
         let _ = message::receive(self.socket.as_fd(), libc::MSG_ERRQUEUE, buffers.each(), learn);
     }
 
-    /// Sends `contents`: one datagram, or several of `segment` octets.
-    pub(super) fn send(&self, outgoing: &Outgoing<'_>, contents: &[u8], segment: Option<u16>) -> io::Result<()> {
-        let source = outgoing.local.ip();
-        let mut destination = outgoing.remote;
-        if self.channel == Channel::RawEsp {
-            destination.set_port(0);
-        }
-        let mut control = Control::EMPTY;
-        control.traffic_class(destination.is_ipv4(), outgoing.traffic_class);
-        if !source.is_unspecified() {
-            control.source(source);
-        }
+    /// Sends `contents`, in pieces: one datagram, or several of `segment` octets.
+    pub(super) fn send(
+        &self,
+        outgoing: &Outgoing<'_>,
+        contents: &[IoSlice<'_>],
+        segment: Option<u16>,
+    ) -> io::Result<()> {
+        let (destination, mut control) = self.envelope(outgoing);
         if let Some(segment) = segment {
             control.segment(segment);
         }
@@ -173,6 +168,42 @@ impl OuterSocket {
             self.segments.store(false, Ordering::Relaxed);
         }
         result
+    }
+}
+
+impl OuterSocket {
+    /// Sends each datagram by itself, as many as possible per system call. What is refused is left out.
+    ///
+    /// # Errors
+    /// The first there was.
+    pub(super) fn send_each(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+        let (destination, control) = self.envelope(outgoing);
+        let (mut rest, mut result) = (outgoing.datagrams, Ok(()));
+        while let Some((first, others)) = rest.split_first() {
+            match message::send_many(self.socket.as_fd(), rest, destination, &control) {
+                Ok(sent) => rest = rest.get(sent.max(1)..).unwrap_or_default(),
+                Err(_) => {
+                    result = result.and(self.send(outgoing, std::slice::from_ref(first), None));
+                    rest = others;
+                }
+            }
+        }
+        result
+    }
+
+    /// Where to, and what the kernel is told beside.
+    fn envelope(&self, outgoing: &Outgoing<'_>) -> (SocketAddr, Control) {
+        let source = outgoing.local.ip();
+        let mut destination = outgoing.remote;
+        if self.channel == Channel::RawEsp {
+            destination.set_port(0);
+        }
+        let mut control = Control::EMPTY;
+        control.traffic_class(destination.is_ipv4(), outgoing.traffic_class);
+        if !source.is_unspecified() {
+            control.source(source);
+        }
+        (destination, control)
     }
 }
 

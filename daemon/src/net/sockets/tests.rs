@@ -1,5 +1,7 @@
 //! On the loopback, as any user.
 
+use std::io::IoSlice;
+
 use super::control::IcmpError;
 use super::outer::{raw_payload, take_error};
 use super::*;
@@ -15,8 +17,13 @@ fn address(sockets: &Sockets, channel: Channel) -> SocketAddr {
     sockets.sockets.iter().find(|socket| socket.channel == channel).expect("bound").bound
 }
 
-fn outgoing(contents: &[u8], channel: Channel, local: SocketAddr, remote: SocketAddr) -> Outgoing<'_> {
-    Outgoing { contents, segment: contents.len(), channel, local, remote, traffic_class: 0, df: false }
+fn outgoing<'a>(
+    datagrams: &'a [IoSlice<'a>],
+    channel: Channel,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Outgoing<'a> {
+    Outgoing { datagrams, channel, local, remote, traffic_class: 0, df: false }
 }
 
 /// With and without DF, in one go and one by one: contents, addresses and all eight bits of the traffic class.
@@ -26,7 +33,8 @@ fn travels(ip: IpAddr) {
     let mut buffers = Buffers::new();
     for (segment, df, traffic_class) in [(4, false, 0xb9), (4, true, 0x02), (10, true, 0xff), (10, false, 0)] {
         let contents = b"aaaabbbbcc";
-        let out = Outgoing { segment, traffic_class, df, ..outgoing(contents, Channel::NatT, from, to) };
+        let datagrams: Vec<_> = contents.chunks(segment).map(IoSlice::new).collect();
+        let out = Outgoing { traffic_class, df, ..outgoing(&datagrams, Channel::NatT, from, to) };
         a.send(&out).expect("loopback sends");
         let mut seen: Vec<Vec<u8>> = Vec::new();
         while seen.concat().len() < contents.len() {
@@ -72,7 +80,7 @@ fn large_datagrams_are_fragmented_not_refused() {
     let (a, b) = (loopback([127, 0, 0, 1].into()), loopback([127, 0, 0, 1].into()));
     let (from, to) = (address(&a, Channel::Ike), address(&b, Channel::Ike));
     let contents = vec![7; 60_000];
-    a.send(&outgoing(&contents, Channel::Ike, from, to)).expect("loopback sends");
+    a.send(&outgoing(&[IoSlice::new(&contents)], Channel::Ike, from, to)).expect("loopback sends");
     let mut len = 0;
     b.receive(&mut Buffers::new(), &mut |got| len = got.bytes.len()).expect("sockets are usable");
     assert_eq!(len, 60_000);
@@ -89,8 +97,8 @@ fn an_icmp_error_is_counted_and_harms_nothing() {
         address(&gone, Channel::NatT)
     };
     for df in [false, true] {
-        a.send(&Outgoing { df, ..outgoing(b"lost", Channel::NatT, from, nobody) }).expect("loopback sends");
-        a.send(&Outgoing { df, ..outgoing(b"found", Channel::NatT, from, to) }).expect("loopback sends");
+        a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"lost")], Channel::NatT, from, nobody) }).expect("loopback sends");
+        a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"found")], Channel::NatT, from, to) }).expect("loopback sends");
         let mut seen = Vec::new();
         b.receive(&mut Buffers::new(), &mut |got| seen = got.bytes.to_vec()).expect("sockets are usable");
         assert_eq!(seen, b"found");
@@ -126,7 +134,7 @@ fn what_is_no_packet_is_not_sent_in_the_clear() {
     let sockets = loopback([127, 0, 0, 1].into());
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     for contents in [&[][..], &[0x45; 19], &[0x60; 39], &[0x05; 60]] {
-        let result = sockets.send(&outgoing(contents, Channel::Clear, nowhere, nowhere));
+        let result = sockets.send(&outgoing(&[IoSlice::new(contents)], Channel::Clear, nowhere, nowhere));
         assert_eq!(result.expect_err("no packet").kind(), io::ErrorKind::InvalidData);
     }
 }

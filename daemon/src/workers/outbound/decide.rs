@@ -1,6 +1,6 @@
 //! One packet: what is decided about it, carried out as far as its SA.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -11,24 +11,23 @@ use cygnet_spd::{Direction, Flow, PolicyId};
 
 use super::cache::{Cache, Decided, SaIndex};
 use super::lookup::{Verdict, View};
-use super::{Bench, Fate, MAX_PACKET, Slot, fragments, seal};
+use super::{Fate, MAX_PACKET, Slot, fragments, seal};
 use crate::net::{Channel, Outgoing};
 use crate::workers::audit::{AuditEvent, Reason};
 use crate::workers::{DataPath, Signal};
 
 /// The SA of a packet, which is ready to be sealed; one without has found its end.
-pub(super) fn sort_out(view: &View<'_>, cache: &mut Cache, bench: &mut Bench, slot: &mut Slot) -> Option<SaIndex> {
+pub(super) fn sort_out(view: &View<'_>, cache: &mut Cache, whole: &mut Slot, slot: &mut Slot) -> Option<SaIndex> {
     let path = view.path;
     if let Some(fragment) = Flow::of_fragment(slot.packet.data(), Direction::Outbound)
         && needs_whole(view, cache, &fragment)
     {
-        let Bench { whole, train } = bench;
         match path.fragments.add(slot.packet.data(), Instant::now(), &mut whole.packet) {
             Ok(false) => path.counters.outbound(Fate::Fragment, 1),
             Err(_) => end(path, Fate::BadFragment, Some(&fragment)),
             Ok(true) => {
                 if let Some(sa) = decide(view, cache, whole).and_then(|sa| cache.sa(sa)) {
-                    seal::seal_and_send(path, train, sa, slice::from_mut(whole));
+                    seal::seal_and_send(path, sa, slice::from_mut(whole));
                 }
             }
         }
@@ -87,7 +86,7 @@ fn decide(view: &View<'_>, cache: &mut Cache, slot: &mut Slot) -> Option<SaIndex
         },
     };
     match decided {
-        Decided::Protect(index) => cache.sa(index).is_some_and(|sa| seal::ready(path, sa, slot)).then_some(index),
+        Decided::Protect(index) => ready(view, cache, index, slot),
         Decided::Bypass => {
             send_clear(path, packet, &flow, slot.reassembled, None);
             None
@@ -102,6 +101,12 @@ fn decide(view: &View<'_>, cache: &mut Cache, slot: &mut Slot) -> Option<SaIndex
             None
         }
     }
+}
+
+/// The SA of a packet, if it can be sealed for it.
+#[inline]
+pub(super) fn ready(view: &View<'_>, cache: &Cache, sa: SaIndex, slot: &mut Slot) -> Option<SaIndex> {
+    cache.sa(sa).is_some_and(|sa| seal::ready(view.path, sa, slot)).then_some(sa)
 }
 
 fn remember(cache: &mut Cache, flow: &Flow, decided: impl FnOnce(&mut Cache) -> Decided) -> Decided {
@@ -178,8 +183,7 @@ fn send_cut(path: &DataPath, packet: &[u8], flow: &Flow) -> io::Result<()> {
 
 fn send_piece(path: &DataPath, contents: &[u8], flow: &Flow) -> io::Result<()> {
     path.net.send(&Outgoing {
-        contents,
-        segment: contents.len(),
+        datagrams: &[IoSlice::new(contents)],
         channel: Channel::Clear,
         local: (flow.local, 0).into(),
         remote: (flow.remote, 0).into(),

@@ -27,13 +27,13 @@ struct Pending {
 
 /// What was filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Filled {
+pub struct Filled {
     /// Packets.
-    pub(super) packets: usize,
+    pub packets: usize,
     /// Frames that could not be read.
-    pub(super) malformed: u64,
+    pub malformed: u64,
     /// Whether there may be more at once.
-    pub(super) more: bool,
+    pub more: bool,
 }
 
 impl Intake {

@@ -8,7 +8,7 @@
 //! | `decide.rs` | one packet: the decision, carried out as far as its SA |
 //! | `fragments.rs` | fragments put together, packets cut |
 //! | `seal.rs` | what the outer header takes from the inner one; sealing the packets of one SA |
-//! | `train.rs` | sealed packets of one size that leave together |
+//! | `train.rs` | sealed packets that leave together |
 //! | `release.rs` | packets that waited for their SA, looked at again |
 
 mod cache;
@@ -27,13 +27,13 @@ use std::time::Duration;
 use cygnet_esp::{NextHeader, PacketBuf};
 
 pub use self::fragments::Fragments;
+pub use self::intake::Filled;
 pub use self::release::Releaser;
 
 use self::cache::{Cache, SaIndex};
 use self::fragments::MAX_PACKET;
 use self::intake::Intake;
 use self::lookup::View;
-use self::train::Train;
 use super::counters::Outbound as Fate;
 use super::{BATCH, DataPath};
 use crate::tun::Wait;
@@ -50,15 +50,8 @@ pub struct OutboundWorker {
     slots: Vec<Slot>,
     filled: usize,
     cache: Cache,
-    bench: Bench,
-}
-
-/// What one packet at a time is worked on with.
-#[derive(Debug)]
-struct Bench {
     /// A packet that was put together of fragments.
     whole: Slot,
-    train: Train,
 }
 
 /// A packet, and what was found out about it.
@@ -83,6 +76,8 @@ struct Slot {
     octets: usize,
     /// It was put together of fragments, so that the outer packet may be fragmented in turn.
     reassembled: bool,
+    /// It is an ESP packet now.
+    sealed: bool,
 }
 
 impl Slot {
@@ -98,6 +93,7 @@ impl Slot {
             df: false,
             octets: 0,
             reassembled: false,
+            sealed: false,
         }
     }
 }
@@ -107,8 +103,7 @@ impl OutboundWorker {
     pub fn new(path: Arc<DataPath>) -> Self {
         let slots = (0..BATCH).map(|position| Slot::new(PacketBuf::for_mtu(path.mtu), position)).collect();
         let whole = Slot { reassembled: true, ..Slot::new(PacketBuf::for_mtu(MAX_PACKET), 0) };
-        let bench = Bench { whole, train: Train::new() };
-        Self { path, intake: Intake::new(), slots, filled: 0, cache: Cache::new(), bench }
+        Self { path, intake: Intake::new(), slots, filled: 0, cache: Cache::new(), whole }
     }
 
     /// Works until the device is stopped.
@@ -120,30 +115,30 @@ impl OutboundWorker {
             // Without a limit only when nothing is remembered.
             let patience = (!self.cache.is_empty()).then_some(IDLE);
             match self.path.tun.wait(patience)? {
-                Wait::Ready => while self.batch()? {},
+                Wait::Ready => while self.batch()?.more {},
                 Wait::Idle => self.cache.clear(),
                 Wait::Stopped => return Ok(()),
             }
         }
     }
 
-    /// Reads, seals and sends what is there, at most [`BATCH`] packets. Returns whether there may be more.
+    /// Reads, seals and sends what is there, at most [`BATCH`] packets.
     ///
     /// # Errors
     /// When the device is gone.
-    pub fn batch(&mut self) -> io::Result<bool> {
+    pub fn batch(&mut self) -> io::Result<Filled> {
         let Self { path, intake, slots, .. } = self;
         let filled = intake.fill(&*path.tun, path.mtu, slots)?;
         self.filled = filled.packets;
         path.counters.saw_outbound(filled.packets as u64 + filled.malformed);
         path.counters.outbound(Fate::Unreadable, filled.malformed);
         self.protect();
-        Ok(filled.more)
+        Ok(filled)
     }
 
     /// Finds each packet's SA, then works SA by SA.
     fn protect(&mut self) {
-        let Self { path, slots, filled, cache, bench, .. } = self;
+        let Self { path, slots, filled, cache, whole, .. } = self;
         let path = &**path;
         // In this order: what is cached is no older than what the tables show.
         let generation = path.sad.generation();
@@ -153,15 +148,20 @@ impl OutboundWorker {
         cache.begin(generation, &policies);
         let view = View { path, policies: &policies, tables: &tables };
         let batch = slots.get_mut(..*filled).unwrap_or_default();
+        let mut before = None;
         for slot in batch.iter_mut() {
-            slot.sa = decide::sort_out(&view, cache, bench, slot);
+            slot.sa = match before.filter(|_| slot.follows) {
+                Some(same) => decide::ready(&view, cache, same, slot),
+                None => decide::sort_out(&view, cache, whole, slot),
+            };
+            before = slot.sa;
             slot.pair = slot.sa.and_then(|sa| cache.sa(sa)).map(|sa| sa.id().0);
         }
         batch.sort_unstable_by_key(|slot| (slot.pair, slot.position));
         for run in batch.chunk_by_mut(|a, b| a.pair == b.pair) {
             let sa = run.first().and_then(|slot| cache.sa(slot.sa?));
             if let Some(sa) = sa {
-                seal::seal_and_send(path, &mut bench.train, sa, run);
+                seal::seal_and_send(path, sa, run);
             }
         }
     }

@@ -8,7 +8,6 @@ use cygnet_spd::{Direction, Flow};
 
 use super::decide::{end, refuse, send_clear};
 use super::lookup::{Verdict, View};
-use super::train::Train;
 use super::{Fate, MAX_PACKET, Slot, seal};
 use crate::workers::hold::{AGE, Again, Held};
 use crate::workers::{DataPath, Signal};
@@ -18,23 +17,22 @@ use crate::workers::{DataPath, Signal};
 pub struct Releaser {
     path: Arc<DataPath>,
     slot: Slot,
-    train: Train,
 }
 
 impl Releaser {
     /// For the packets that wait in `path`.
     pub fn new(path: Arc<DataPath>) -> Self {
-        Self { path, slot: Slot::new(PacketBuf::for_mtu(MAX_PACKET), 0), train: Train::new() }
+        Self { path, slot: Slot::new(PacketBuf::for_mtu(MAX_PACKET), 0) }
     }
 
     /// Makes `change`, then does with each packet that waits what is right now: sent through its SA if that is there,
     /// before any newer packet; sent in the clear, dropped, or left where it is.
     pub fn after<R>(&mut self, now: Instant, change: impl FnOnce() -> R) -> R {
-        let Self { path, slot, train } = self;
+        let Self { path, slot } = self;
         if path.hold.is_empty() {
             return change();
         }
-        path.hold.reconsider(change, |held| match again(path, slot, train, held, now) {
+        path.hold.reconsider(change, |held| match again(path, slot, held, now) {
             false => Again::Wait,
             true => {
                 path.counters.let_go(1);
@@ -45,7 +43,7 @@ impl Releaser {
 }
 
 /// Whether a packet found its end.
-fn again(path: &DataPath, slot: &mut Slot, train: &mut Train, held: &Held, now: Instant) -> bool {
+fn again(path: &DataPath, slot: &mut Slot, held: &Held, now: Instant) -> bool {
     let packet = &held.packet;
     slot.packet.clear();
     slot.reassembled = packet.len() > path.mtu;
@@ -59,7 +57,7 @@ fn again(path: &DataPath, slot: &mut Slot, train: &mut Train, held: &Held, now: 
     let fate = match (View { path, policies: &policies, tables: &tables }).judge(packet, &flow) {
         Verdict::Protect(sa) | Verdict::ProtectError(sa) => {
             if seal::ready(path, sa, slot) {
-                seal::seal_and_send(path, train, sa, std::slice::from_mut(slot));
+                seal::seal_and_send(path, sa, std::slice::from_mut(slot));
             }
             return true;
         }

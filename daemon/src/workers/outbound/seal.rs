@@ -8,8 +8,7 @@ use cygnet_sad::{OutboundDrop, OutboundSa, Usage};
 use cygnet_spd::{Direction, Flow, Mode};
 
 use super::Slot;
-use super::train::{Sent, Train};
-use crate::net::Channel;
+use super::train;
 use crate::workers::DataPath;
 use crate::workers::audit::{AuditEvent, Reason};
 
@@ -82,7 +81,7 @@ fn tell_sender(path: &DataPath, packet: &[u8], mtu: usize) {
 }
 
 /// One reservation for all packets of an SA; packets of one size leave together.
-pub(super) fn seal_and_send(path: &DataPath, train: &mut Train, sa: &OutboundSa, run: &mut [Slot]) {
+pub(super) fn seal_and_send(path: &DataPath, sa: &OutboundSa, run: &mut [Slot]) {
     let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
     let Ok(mut reservation) = sa.esp().reserve(count) else {
         drop_packets(path, sa, OutboundDrop::Exhausted, u64::from(count), None);
@@ -90,22 +89,14 @@ pub(super) fn seal_and_send(path: &DataPath, train: &mut Train, sa: &OutboundSa,
         path.tell(sa.pair(), Usage { hard: true, ..Usage::NOTHING });
         return;
     };
-    let outer = sa.path();
-    let channel = if outer.udp_encapsulation { Channel::NatT } else { Channel::RawEsp };
-    train.start(path.net.max_segments(channel));
-    let mut sent = Sent::default();
-    for slot in run {
-        match reservation.seal(slot.next, &mut slot.packet) {
-            Ok(()) => {
-                if !train.fits(slot) {
-                    train.send(path, sa, &outer, channel, &mut sent);
-                }
-                train.push(slot);
-            }
-            Err(error) => drop_packets(path, sa, error.into(), 1, None),
+    for slot in &mut *run {
+        let result = reservation.seal(slot.next, &mut slot.packet);
+        slot.sealed = result.is_ok();
+        if let Err(error) = result {
+            drop_packets(path, sa, error.into(), 1, None);
         }
     }
-    train.send(path, sa, &outer, channel, &mut sent);
+    let sent = train::send_all(path, sa, &sa.path(), run);
     path.tell(sa.pair(), sa.count(Instant::now(), sent.packets, sent.octets));
 }
 

@@ -1,10 +1,13 @@
-//! Sealed packets of one size to one peer, behind each other, for one system call (generic segmentation offload).
+//! Sealed packets to one peer that leave together: with UDP, of one size, so that one system call carries them as one
+//! (generic segmentation offload); with raw ESP, of any size.
+
+use std::io::IoSlice;
 
 use cygnet_sad::{OutboundDrop, OutboundSa, Path};
 
 use super::seal::drop_packets;
 use super::{Fate, Slot};
-use crate::net::{Channel, Outgoing};
+use crate::net::{Channel, MAX_SEGMENTS, Outgoing};
 use crate::workers::DataPath;
 
 /// Octets that go to the network together: what fits an IPv4 packet behind its header and that of UDP.
@@ -18,83 +21,57 @@ pub(super) struct Sent {
     pub(super) octets: u64,
 }
 
-/// The packets that leave together.
-#[derive(Debug)]
-pub(super) struct Train {
-    contents: Vec<u8>,
-    segment: usize,
-    segments: usize,
-    /// The last one was smaller: nothing may follow.
-    closed: bool,
-    /// Of the outer headers of all of them.
-    traffic_class: u8,
-    df: bool,
-    packets: u64,
-    octets: u64,
+/// Sends the packets of `run` that are sealed, in order.
+pub(super) fn send_all(path: &DataPath, sa: &OutboundSa, outer: &Path, run: &[Slot]) -> Sent {
+    let channel = if outer.udp_encapsulation { Channel::NatT } else { Channel::RawEsp };
+    let most = path.net.max_segments(channel).min(MAX_SEGMENTS);
+    let mut sent = Sent::default();
+    for run in run.split(|slot| !slot.sealed) {
+        let mut rest = run;
+        while !rest.is_empty() {
+            let (train, others) = rest.split_at(together(rest, channel, most));
+            send(path, sa, outer, channel, train, &mut sent);
+            rest = others;
+        }
+    }
+    sent
 }
 
-impl Train {
-    pub(super) fn new() -> Self {
-        Self {
-            contents: Vec::with_capacity(2 * MAX_TOGETHER),
-            segment: 0,
-            segments: 1,
-            closed: false,
-            traffic_class: 0,
-            df: false,
-            packets: 0,
-            octets: 0,
-        }
-    }
-
-    /// Gets ready for packets of which at most `segments` may leave together.
-    pub(super) fn start(&mut self, segments: usize) {
-        self.segments = segments;
-    }
-
-    /// Whether a sealed packet may leave with those that are there.
-    pub(super) fn fits(&self, slot: &Slot) -> bool {
+/// How many packets at the beginning of `run` leave together: at least one.
+fn together(run: &[Slot], channel: Channel, most: usize) -> usize {
+    let Some(first) = run.first() else { return 0 };
+    let (size, mut octets, mut closed) = (first.packet.len(), 0, false);
+    let joins = |slot: &Slot| {
         let len = slot.packet.len();
-        self.packets == 0
-            || !self.closed
-                && (self.traffic_class, self.df) == (slot.traffic_class, slot.df)
-                && len <= self.segment
-                && self.packets < self.segments as u64
-                && self.contents.len() + len <= MAX_TOGETHER
-    }
+        let alike = (slot.traffic_class, slot.df) == (first.traffic_class, first.df);
+        octets += len;
+        // Only the last may be smaller.
+        let follows = !std::mem::replace(&mut closed, len < size);
+        alike && (channel == Channel::RawEsp || follows && len <= size && octets <= MAX_TOGETHER)
+    };
+    run.iter().take(most).map(joins).take_while(|&joins| joins).count().max(1)
+}
 
-    pub(super) fn push(&mut self, slot: &Slot) {
-        if self.packets == 0 {
-            self.segment = slot.packet.len();
-            (self.traffic_class, self.df) = (slot.traffic_class, slot.df);
-        }
-        self.closed = slot.packet.len() < self.segment;
-        self.contents.extend_from_slice(slot.packet.data());
-        self.packets += 1;
-        self.octets += slot.octets as u64;
+fn send(path: &DataPath, sa: &OutboundSa, outer: &Path, channel: Channel, train: &[Slot], sent: &mut Sent) {
+    let mut datagrams = [IoSlice::new(&[]); MAX_SEGMENTS];
+    for (datagram, slot) in datagrams.iter_mut().zip(train) {
+        *datagram = IoSlice::new(slot.packet.data());
     }
-
-    pub(super) fn send(&mut self, path: &DataPath, sa: &OutboundSa, outer: &Path, channel: Channel, sent: &mut Sent) {
-        if self.packets == 0 {
-            return;
-        }
-        let outgoing = Outgoing {
-            contents: &self.contents,
-            segment: self.segment,
-            channel,
-            local: outer.local,
-            remote: outer.remote,
-            traffic_class: self.traffic_class,
-            df: self.df,
-        };
-        if path.net.send(&outgoing).is_ok() {
-            path.counters.outbound(Fate::Sealed, self.packets);
-            sent.packets += self.packets;
-            sent.octets += self.octets;
-        } else {
-            drop_packets(path, sa, OutboundDrop::Send, self.packets, None);
-        }
-        self.contents.clear();
-        (self.packets, self.octets, self.closed) = (0, 0, false);
+    let (Some(datagrams), Some(first)) = (datagrams.get(..train.len()), train.first()) else { return };
+    let outgoing = Outgoing {
+        datagrams,
+        channel,
+        local: outer.local,
+        remote: outer.remote,
+        traffic_class: first.traffic_class,
+        df: first.df,
+    };
+    let packets = train.len() as u64;
+    if path.net.send(&outgoing).is_ok() {
+        path.counters.outbound(Fate::Sealed, packets);
+        sent.packets += packets;
+        sent.octets += train.iter().map(|slot| slot.octets as u64).sum::<u64>();
+    } else {
+        drop_packets(path, sa, OutboundDrop::Send, packets, None);
     }
 }
