@@ -110,12 +110,10 @@ fn packets_cut_off_at_every_length() {
     let whole = seal(&thief(), &packet(A, B, 300, 1), 4);
     let mut sent = 0;
     while sent < COUNT {
-        for len in 0..whole.len() {
+        for len in 1..whole.len() {
             inject(&a, &whole[..len], 0);
-            sent += usize::from(len > 0);
-            if len > 0 {
-                assert!(b.receives().is_empty(), "{len} octets were enough");
-            }
+            sent += 1;
+            assert!(b.receives().is_empty(), "{len} octets were enough");
         }
     }
     let fates = [Inbound::Malformed, Inbound::BadEsp, Inbound::Forged, Inbound::Keepalive];

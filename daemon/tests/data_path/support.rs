@@ -243,7 +243,7 @@ impl Net for Recorder {
         Ok(false)
     }
     fn send(&self, outgoing: &Outgoing<'_>) -> std::io::Result<()> {
-        let packets = outgoing.contents.len().div_ceil(outgoing.segment);
+        let packets = outgoing.datagrams.len();
         self.sent.lock().expect("no panic").push((outgoing.traffic_class, outgoing.df, packets));
         Ok(())
     }

@@ -10,8 +10,9 @@ use super::{Fate, Slot};
 use crate::net::{Channel, MAX_SEGMENTS, Outgoing};
 use crate::workers::DataPath;
 
-/// Octets that go to the network together: what fits an IPv4 packet behind its header and that of UDP.
-const MAX_TOGETHER: usize = 65_535 - 20 - 8;
+/// Octets that go to the network together: with headers of IP, UDP and link less than 64 KiB, or the kernel cuts them
+/// itself, before they reach the device.
+const MAX_TOGETHER: usize = 65_000;
 
 /// What an SA got rid of in a batch.
 #[derive(Debug, Default)]
