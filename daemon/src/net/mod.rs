@@ -70,6 +70,10 @@ pub struct Outgoing<'a> {
 /// Datagrams that one [`Outgoing`] has at most: what the kernel cuts one UDP payload into, UDP_MAX_SEGMENTS.
 pub const MAX_SEGMENTS: usize = 64;
 
+/// Octets that one [`Outgoing`] over UDP has at most: with the headers of UDP, IP and link less than 64 KiB, or the kernel
+/// cuts them itself, before they reach the device.
+pub const MAX_TOGETHER: usize = 65_000;
+
 /// The outer network as the daemon sees it. Used by several threads at once.
 pub trait Net: Send + Sync {
     /// Waits until datagrams arrive, hands each to `each`, and returns `true`; `false` once stopped.

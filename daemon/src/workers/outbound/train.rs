@@ -7,12 +7,8 @@ use cygnet_sad::{OutboundDrop, OutboundSa, Path};
 
 use super::seal::drop_packets;
 use super::{Fate, Slot};
-use crate::net::{Channel, MAX_SEGMENTS, Outgoing};
+use crate::net::{Channel, MAX_SEGMENTS, MAX_TOGETHER, Outgoing};
 use crate::workers::DataPath;
-
-/// Octets that go to the network together: with headers of IP, UDP and link less than 64 KiB, or the kernel cuts them
-/// itself, before they reach the device.
-const MAX_TOGETHER: usize = 65_000;
 
 /// What an SA got rid of in a batch.
 #[derive(Debug, Default)]
