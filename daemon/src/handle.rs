@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::config::Config;
 use crate::narrate;
 use crate::net::filter::Watch;
+use crate::offload::Offload;
 use crate::reload::{Reload, ReloadError};
 use crate::workers::{AuditEvent, DataPath};
 
@@ -229,6 +230,8 @@ pub struct Status {
     pub packets: Vec<(&'static str, u64)>,
     /// Name of the TUN device.
     pub tun: String,
+    /// What is left to the kernel, many packets at a time.
+    pub offloads: Vec<Offload>,
 }
 
 impl Status {

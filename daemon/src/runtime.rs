@@ -20,8 +20,8 @@ use crate::install;
 use crate::keylog::KeyLog;
 use crate::net::filter::{Refusal, Watch};
 use crate::net::{Host, HostError, Listen, Net, Sockets, path_mtu};
-use crate::reload::{Keeper, Reload};
 use crate::offload::Offloads;
+use crate::reload::{Keeper, Reload};
 use crate::tun::{Tun, TunDevice};
 use crate::workers::audit::Reason;
 use crate::workers::{AuditEvent, Clear, DataPath, Outbound, Threads, WorkerFailure};
@@ -138,7 +138,7 @@ impl Gateway {
             Mtu::Fixed(octets) => octets,
             Mtu::Auto => path_mtu::tun_mtu(&gateway.listen).await.map_err(tun_failed)?,
         };
-        let offloads = Offloads { tcp: true, udp: true };
+        let offloads = Offloads::among(&gateway.offloads);
         let tun = TunDevice::create(&gateway.tun, mtu, offloads).await.map_err(tun_failed)?;
         let listen = Listen {
             addresses: gateway.listen.clone(),
@@ -146,6 +146,7 @@ impl Gateway {
             nat_port: gateway.nat_port,
             raw_esp: gateway.raw_esp,
             fwmark: gateway.fwmark,
+            offloads: gateway.offloads.clone(),
             learn_path_mtu: gateway.unprotected_icmp.contains(&IcmpError::PacketTooBig),
         };
         let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);

@@ -10,8 +10,12 @@ use crate::control::vici::{Message, Value};
 pub(super) fn people(stats: &Message, sas: &[Message], connections: &[Message]) -> String {
     let uptime = stats.section("uptime").and_then(|uptime| uptime.text("running")).unwrap_or("?");
     let down = down(sas, connections);
+    let offloads = match stats.list("offloads").join(" ") {
+        none if none.is_empty() => "none".to_owned(),
+        some => some,
+    };
     if sas.is_empty() {
-        return format!("up {uptime}, no security associations\n{down}");
+        return format!("up {uptime}, no security associations\noffloads: {offloads}\n{down}");
     }
     let mut ikes = table(&["connection", "state", "local", "remote", "algorithms", "age", "rekey in"]);
     let mut children = table(&["child", "state", "SPI in/out", "local", "remote", "cipher", "in", "out", "rekey in"]);
@@ -51,7 +55,7 @@ pub(super) fn people(stats: &Message, sas: &[Message], connections: &[Message]) 
             ]);
         }
     }
-    format!("up {uptime}\n{ikes}\n{children}\n{down}")
+    format!("up {uptime}\noffloads: {offloads}\n{ikes}\n{children}\n{down}")
 }
 
 /// Connections that have no IKE SA.
@@ -97,7 +101,7 @@ pub(super) fn json(stats: &Message, sas: &[Message], connections: &[Message]) ->
         Json::Object(object)
     });
     let section = |name| stats.section(name).map(object).unwrap_or_default();
-    json!({ "uptime": section("uptime"), "ike_sas": ikes.collect::<Vec<_>>(), "down": down.collect::<Vec<_>>(), "packets": section("packets") })
+    json!({ "uptime": section("uptime"), "ike_sas": ikes.collect::<Vec<_>>(), "down": down.collect::<Vec<_>>(), "offloads": stats.list("offloads"), "packets": section("packets") })
 }
 
 fn object(section: &Message) -> Map<String, Json> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cygnet_ike::config::Retransmit;
 
 use super::reader::Section;
+use crate::offload::Offload;
 
 /// Where the daemon listens when nothing else is configured.
 pub const DEFAULT_CONTROL: &str = "/run/cygnet/vici.sock";
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub fwmark: u32,
     /// Threads of the data path.
     pub workers: usize,
+    /// What is left to the kernel where it can do it, many packets at a time.
+    pub offloads: Vec<Offload>,
     /// Idle time after which the mapping of a NAT before us is refreshed (RFC 3948 §4), if at all.
     pub nat_keepalive: Option<Duration>,
     /// Whether the kernel is told to drop what arrives in the clear and should have been protected (RFC 4301 §5.2).
@@ -116,6 +119,7 @@ impl Default for Gateway {
             route_table: 7296,
             fwmark: 0x7296,
             workers: 1,
+            offloads: Offload::all(),
             nat_keepalive: Some(Duration::from_secs(20)),
             clear_filter: true,
             unprotected_icmp: IcmpError::all(),
@@ -144,6 +148,7 @@ impl Gateway {
             route_table,
             fwmark,
             workers,
+            offloads,
             clear_filter,
             unprotected_icmp,
             manual_sas,
@@ -163,6 +168,7 @@ impl Gateway {
             ("route_table", *route_table != new.route_table),
             ("fwmark", *fwmark != new.fwmark),
             ("workers", *workers != new.workers),
+            ("offloads", *offloads != new.offloads),
             ("clear_filter", *clear_filter != new.clear_filter),
             ("unprotected_icmp", *unprotected_icmp != new.unprotected_icmp),
             ("manual_sas", *manual_sas != new.manual_sas),
@@ -249,6 +255,9 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
              this host's programs even where `level` requires protection",
         );
     }
+    if let Some(offloads) = some_of(&section, "offloads", "offload", Offload::NAMED) {
+        gateway.offloads = offloads;
+    }
     unprotected_icmp(&section, &mut gateway);
     gateway.icmp_prohibited = section.flag("icmp_prohibited").unwrap_or(gateway.icmp_prohibited);
     gateway.manual_sas = section.flag("manual_sas").unwrap_or(gateway.manual_sas);
@@ -268,23 +277,35 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
     (gateway, ike)
 }
 
-/// Reads `unprotected_icmp`: all, none, or those that are named (RFC 4301 §6.1.1).
-fn unprotected_icmp(section: &Section<'_>, gateway: &mut Gateway) {
+/// Reads a list of named things: all, none, or those that are named, in the order of `known`, so that two ways to write
+/// the same are the same.
+fn some_of<T: Copy + PartialEq, const N: usize>(
+    section: &Section<'_>,
+    key: &'static str,
+    what: &'static str,
+    known: [(&'static str, T); N],
+) -> Option<Vec<T>> {
+    let all = || known.map(|(_, item)| item).to_vec();
     let read = |text: &str| match text {
-        "all" => Ok(IcmpError::all()),
+        "all" => Ok(all()),
         "none" => Ok(Vec::new()),
         name => {
-            let named = IcmpError::NAMED.into_iter().find(|(known, _)| *known == name);
-            named.map(|(_, error)| vec![error]).ok_or_else(|| {
-                let names = IcmpError::NAMED.map(|(name, _)| name).join(", ");
-                format!("no ICMP error; known: all, none, {names}")
+            let named = known.iter().find(|(known, _)| *known == name);
+            named.map(|(_, item)| vec![*item]).ok_or_else(|| {
+                let names = known.map(|(name, _)| name).join(", ");
+                format!("no {what}; known: all, none, {names}")
             })
         }
     };
-    let Some(lists) = section.parse_list("unprotected_icmp", "\"packet-too-big\"", read) else { return };
-    let named = lists.concat();
-    // In one order, so that two ways to write the same are the same.
-    gateway.unprotected_icmp = IcmpError::all().into_iter().filter(|error| named.contains(error)).collect();
+    let example = format!("\"{}\"", known.first().map_or("all", |(name, _)| name));
+    let named = section.parse_list(key, &example, read)?.concat();
+    Some(all().into_iter().filter(|item| named.contains(item)).collect())
+}
+
+/// Reads `unprotected_icmp` (RFC 4301 §6.1.1).
+fn unprotected_icmp(section: &Section<'_>, gateway: &mut Gateway) {
+    let Some(accepted) = some_of(section, "unprotected_icmp", "ICMP error", IcmpError::NAMED) else { return };
+    gateway.unprotected_icmp = accepted;
     if !gateway.clear_filter && gateway.unprotected_icmp != IcmpError::all() {
         section.context().problems.warn(
             "`gateway.clear_filter` is off: `unprotected_icmp` governs what this gateway learns of path MTUs, not what \

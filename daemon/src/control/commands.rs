@@ -89,6 +89,7 @@ async fn stats(session: &Session) -> Message {
         .with("scheduled", 0)
         .with_section("ikesas", Message::new().with("total", status.ike_sas.len()).with("half-open", half_open))
         .with_list("plugins", ["cygnet"])
+        .with_list("offloads", status.offloads.iter().map(|offload| offload.name()))
         .with_section("packets", packets)
 }
 

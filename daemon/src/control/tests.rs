@@ -68,6 +68,7 @@ impl Pretended {
             traffic: children.map(|child| (child.id, traffic)).collect(),
             packets: vec![("outbound.sealed", 9)],
             tun: "cygnet0".to_owned(),
+            offloads: Vec::new(),
         }
     }
 

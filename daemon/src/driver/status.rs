@@ -28,6 +28,7 @@ impl Driver {
             traffic: pairs.iter().map(|status| (child_id(status.pair.id()), traffic(status))).collect(),
             packets,
             tun: self.path.tun.name().to_owned(),
+            offloads: self.path.tun.offloads().all().chain(self.path.net.offloads()).collect(),
         }
     }
 }

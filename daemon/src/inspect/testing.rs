@@ -25,6 +25,7 @@ pub(crate) fn moment(remote: &str, rest: &str) -> Inspection {
         traffic: Default::default(),
         packets: Vec::new(),
         tun: "cygnet0".to_owned(),
+        offloads: Vec::new(),
     };
     let policies = Arc::new(config.policies.clone());
     let (pairs, failures, shunts, cleared) = Default::default();

@@ -16,6 +16,8 @@ pub mod wake;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
+use crate::offload::Offload;
+
 pub use self::host::{Host, HostError, cleanup};
 pub use self::memory::{MemoryNet, Wire};
 pub use self::path_mtu::{OuterPath, PathMtus};
@@ -93,6 +95,11 @@ pub trait Net: Send + Sync {
 
     /// What went wrong so far, by name.
     fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// What is left to the system, many packets at a time.
+    fn offloads(&self) -> Vec<Offload> {
         Vec::new()
     }
 

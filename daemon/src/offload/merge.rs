@@ -227,7 +227,9 @@ impl Form {
         let flow = Flow { addresses, ports: field(header, 0)? };
         let (kind, header_len, sequence, push) = match protocol {
             TCP if offloads.tcp => {
-                let &[s0, s1, s2, s3, _, _, _, _, offset, flags, ..] = header.get(tcp::SEQUENCE..)? else { return None };
+                let &[s0, s1, s2, s3, _, _, _, _, offset, flags, ..] = header.get(tcp::SEQUENCE..)? else {
+                    return None;
+                };
                 let header_len = usize::from(offset >> 4) * 4;
                 if header_len < TCP_HEADER || flags & !flag::PSH != flag::ACK {
                     return None;

@@ -9,6 +9,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `head.rs` | [`Head`]: what is still to be done with a frame, as the kernel says it |
+//! | `kind.rs` | [`Offload`]: what can be switched |
 //! | `segments.rs` | [`Segments`]: a frame cut into packets |
 //! | `merge.rs` | [`Merger`]: packets put together |
 //! | `segment_header.rs` | the headers that both look at |
@@ -17,11 +18,13 @@
 //! changes what the ends of the connection see.
 
 mod head;
+mod kind;
 mod merge;
 mod segment_header;
 mod segments;
 
 pub use self::head::{Head, Kind, Partial};
+pub use self::kind::Offload;
 pub use self::merge::{Group, Headers, MAX_GROUP, Merger};
 pub use self::segments::{Malformed, Segments, complete};
 
@@ -32,6 +35,19 @@ pub struct Offloads {
     pub tcp: bool,
     /// UDP datagrams of one size together (`UDP_SEGMENT`), both address families.
     pub udp: bool,
+}
+
+impl Offloads {
+    /// Those of `offloads` that concern the device.
+    pub fn among(offloads: &[Offload]) -> Self {
+        Self { tcp: offloads.contains(&Offload::TunTcp), udp: offloads.contains(&Offload::TunUdp) }
+    }
+
+    /// By name.
+    pub fn all(self) -> impl Iterator<Item = Offload> {
+        let known = [(self.tcp, Offload::TunTcp), (self.udp, Offload::TunUdp)];
+        known.into_iter().filter_map(|(on, offload)| on.then_some(offload))
+    }
 }
 
 #[cfg(test)]

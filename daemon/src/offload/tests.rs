@@ -127,8 +127,7 @@ impl Shape {
     }
 
     fn head(&self, size: u16) -> Head {
-        let checksum =
-            Some(Partial { start: self.transport_at() as u16, offset: if self.tcp { 16 } else { 6 } });
+        let checksum = Some(Partial { start: self.transport_at() as u16, offset: if self.tcp { 16 } else { 6 } });
         Head { checksum, segments: Some((self.kind(), size)), headers: self.headers() as u16 }
     }
 
@@ -231,10 +230,13 @@ fn flows_mix_and_keep_their_order() {
     let (one, two) = (a.packets(&payload(5000), 1000), b.packets(&payload(500), 100));
     let mixed: Vec<_> = one.iter().zip(&two).flat_map(|(one, two)| [one.clone(), two.clone()]).collect();
     let frames = merged(&mixed, ALL);
-    assert_eq!(frames, [
-        (a.head(1000), a.unfinished(&payload(5000), 0, 0, a.flags)),
-        (b.head(100), b.unfinished(&payload(500), 0, 0, b.flags)),
-    ]);
+    assert_eq!(
+        frames,
+        [
+            (a.head(1000), a.unfinished(&payload(5000), 0, 0, a.flags)),
+            (b.head(100), b.unfinished(&payload(500), 0, 0, b.flags)),
+        ]
+    );
     // A device that takes neither gets every packet as it came.
     let alone: Vec<_> = mixed.iter().map(|packet| (Head::default(), packet.clone())).collect();
     assert_eq!(merged(&mixed, Offloads::default()), alone);
@@ -263,7 +265,17 @@ fn what_differs_stays_alone() {
             })
         };
         assert_eq!(right(&|_| ()), 1);
-        for place in [at + 4, at + 7, at + 8, at + 12 + 1, at + 14, at + 19, at + 20 + 4, if v6 { 2 } else { 1 }, if v6 { 7 } else { 8 }] {
+        for place in [
+            at + 4,
+            at + 7,
+            at + 8,
+            at + 12 + 1,
+            at + 14,
+            at + 19,
+            at + 20 + 4,
+            if v6 { 2 } else { 1 },
+            if v6 { 7 } else { 8 },
+        ] {
             assert!(right(&|packet| packet[place] ^= 0x40) > 1, "octet {place}, IPv6: {v6}");
         }
         assert_eq!(three(&|packet| packet[at + 40] ^= 1), 3, "a wrong checksum is not made right");

@@ -108,10 +108,7 @@ async fn bring_up(name: &str, mtu: u16) -> io::Result<()> {
 
 impl std::fmt::Debug for TunDevice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TunDevice")
-            .field("name", &self.name)
-            .field("offloads", &self.offloads)
-            .finish_non_exhaustive()
+        f.debug_struct("TunDevice").field("name", &self.name).field("offloads", &self.offloads).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod icmp;
 mod levels;
 mod mtu;
+mod offload;
 mod replace;
 mod support;
 mod transport;

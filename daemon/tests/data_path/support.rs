@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
+use cygnet::offload::Offloads;
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet::workers::{DataPath, Datagram, Inbound, InboundWorker, Outbound, OutboundWorker, Releaser, Signal};
 use cygnet_esp::tunnel::Rules;
@@ -83,6 +84,11 @@ pub(crate) fn policy(selector: Selector, action: Action, terms: Terms) -> Policy
 
 /// Site `side` protects 10.`side`.0.0/16 and 2001:db8:`side`::/48 towards the other one.
 pub(crate) fn host(wire: &Arc<Wire>, side: u8, other: u8) -> Host {
+    host_that(wire, side, other, Offloads::default())
+}
+
+/// The same, with a device that takes `offloads`.
+pub(crate) fn host_that(wire: &Arc<Wire>, side: u8, other: u8, offloads: Offloads) -> Host {
     let selector = |remote: &str| Selector { local: nets(side), remote: vec![remote.parse().expect("a selector")] };
     let drop = Terms { negotiating: WhileNegotiating::Drop, ..Terms::default() };
     let policies = vec![
@@ -90,13 +96,16 @@ pub(crate) fn host(wire: &Arc<Wire>, side: u8, other: u8) -> Host {
         policy(selector(&format!("10.{other}.98.0/24")), Action::Bypass, drop),
         policy(Selector { local: nets(side), remote: nets(other) }, Action::Protect(POLICY), drop),
     ];
-    host_with(wire.host(address(side), 500, 4500), policies)
+    host_on(MemoryTun::with_offloads("memory", offloads), wire.host(address(side), 500, 4500), policies)
 }
 
 /// A gateway with these policies on a network.
 pub(crate) fn host_with(net: MemoryNet, policies: Vec<Policy>) -> Host {
-    let tun = Arc::new(MemoryTun::new("memory"));
-    let net = Arc::new(net);
+    host_on(MemoryTun::new("memory"), net, policies)
+}
+
+fn host_on(tun: MemoryTun, net: MemoryNet, policies: Vec<Policy>) -> Host {
+    let (tun, net) = (Arc::new(tun), Arc::new(net));
     let outer = Arc::clone(&net) as Arc<dyn Net>;
     let path = DataPath::new(outer, Arc::clone(&tun) as Arc<dyn Tun>, Policies::new(policies), MTU);
     let (sender, ike) = mpsc::channel(1);

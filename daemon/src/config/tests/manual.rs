@@ -3,6 +3,7 @@
 use cygnet_spd::Mode;
 
 use super::*;
+use crate::offload::Offload;
 
 fn manual(more: &str) -> String {
     let keys = |n: u8| (0..48).map(|_| format!("{n:02x}")).collect::<String>();
@@ -61,6 +62,13 @@ fn the_gateway_has_an_mtu_and_a_filter() {
     assert_eq!(errors("[\"time-exceeded\", \"packet-too-big\"]"), [IcmpError::PacketTooBig, IcmpError::TimeExceeded]);
     let report = refused("gateway.unprotected_icmp = \"pmtu\"");
     assert_shows(&report, &["`pmtu` can't be used", "known: all, none, destination-unreachable"]);
+    let offloads = |value: &str| gateway(&format!("offloads = {value}")).offloads;
+    assert_eq!((gateway("").offloads, offloads("\"none\"")), (Offload::all(), Vec::new()));
+    assert_eq!(offloads("[\"udp-send\", \"tun-tcp\"]"), [Offload::TunTcp, Offload::UdpSend]);
+    assert_shows(
+        &refused("gateway.offloads = \"gso\""),
+        &["`gso` can't be used", "known: all, none, tun-tcp, tun-udp"],
+    );
     assert_shows(&refused("gateway.mtu = \"big\""), &["`big` can't be used", "neither octets nor `auto`"]);
     assert_shows(&refused("gateway.mtu = 100"), &["out of range", "from 576"]);
     let (old, mut new) = (accepted(&manual("")), accepted(&manual("encap = true, ")));

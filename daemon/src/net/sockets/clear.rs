@@ -42,7 +42,8 @@ impl Clear {
         // The source again, for routing rules that look at it.
         let mut control = Control::EMPTY;
         control.source(source);
-        let attempt = || message::send(socket.as_fd(), &[IoSlice::new(packet)], SocketAddr::new(destination, 0), &control);
+        let attempt =
+            || message::send(socket.as_fd(), &[IoSlice::new(packet)], SocketAddr::new(destination, 0), &control);
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wake::wait_writable(socket.as_fd(), PATIENCE);

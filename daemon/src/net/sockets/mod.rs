@@ -24,6 +24,7 @@ pub(super) use self::message::BATCH;
 use self::outer::OuterSocket;
 use super::wake::{self, Wake};
 use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
+use crate::offload::Offload;
 
 /// How long a sender waits for room in a socket before the packet is dropped, milliseconds.
 const PATIENCE: u8 = 50;
@@ -43,6 +44,8 @@ pub struct Listen {
     pub raw_esp: bool,
     /// SO_MARK of everything sent, which keeps it out of the tunnel; 0 sets none.
     pub fwmark: u32,
+    /// Which of the offloads to use that the system has.
+    pub offloads: Vec<Offload>,
     /// Whether ICMP errors may lower a path MTU (RFC 4301 §6.1.1).
     pub learn_path_mtu: bool,
 }
@@ -101,6 +104,7 @@ impl Sockets {
                 }
             }
         }
+        sockets.iter_mut().for_each(|socket| socket.switch_on(&listen.offloads));
         if sockets.len() > wake::MAX_WAIT {
             let text = format!("{} outer sockets, at most {} are possible", sockets.len(), wake::MAX_WAIT);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -194,6 +198,17 @@ impl Net for Sockets {
 
     fn path_mtus(&self) -> &PathMtus {
         &self.path_mtus
+    }
+
+    /// Those that every socket for ESP in UDP has.
+    fn offloads(&self) -> Vec<Offload> {
+        let mut all = Offload::all();
+        for socket in self.sockets.iter().filter(|socket| socket.channel == Channel::NatT) {
+            let has: Vec<_> = socket.offloads().collect();
+            all.retain(|offload| has.contains(offload));
+        }
+        all.retain(|offload| matches!(offload, Offload::UdpSend | Offload::UdpReceive));
+        all
     }
 
     fn max_segments(&self, channel: Channel) -> usize {

@@ -13,6 +13,7 @@ use super::control::{Control, IcmpError};
 use super::message::{self, Message};
 use super::{Faults, PATIENCE, SOCKET_BUFFER};
 use crate::net::{Buffers, Channel, MAX_SEGMENTS, Outgoing, PathMtus, Received, wake};
+use crate::offload::Offload;
 
 /// IP protocol number of ESP.
 const ESP: i32 = 50;
@@ -30,6 +31,8 @@ pub(super) struct OuterSocket {
     pub(super) df: bool,
     /// Whether it takes several datagrams in one system call.
     segments: AtomicBool,
+    /// Whether it gives several datagrams in one piece.
+    coalesces: bool,
 }
 
 impl OuterSocket {
@@ -74,12 +77,24 @@ impl OuterSocket {
         let udp = channel != Channel::RawEsp;
         let errors = channel != Channel::Ike && (df || udp);
         ask(&socket, bound.is_ipv6(), df, errors)?;
-        // What old kernels don't have: single datagrams then.
-        let segments = udp && option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
-        if udp {
-            let _ = option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
-        }
-        Ok(Self { socket, channel, bound, df, segments: AtomicBool::new(segments) })
+        Ok(Self { socket, channel, bound, df, segments: AtomicBool::new(false), coalesces: false })
+    }
+
+    /// Uses those of `offloads` that the kernel has: old ones don't, and there are single datagrams then.
+    pub(super) fn switch_on(&mut self, offloads: &[Offload]) {
+        let udp = matches!(self.channel, Channel::Ike | Channel::NatT);
+        let has = |offload, name, value| {
+            udp && offloads.contains(&offload) && option(&self.socket, libc::SOL_UDP, name, value).is_ok()
+        };
+        self.segments = AtomicBool::new(has(Offload::UdpSend, libc::UDP_SEGMENT, 0));
+        self.coalesces = has(Offload::UdpReceive, libc::UDP_GRO, 1);
+    }
+
+    /// What is left to the kernel at this moment.
+    pub(super) fn offloads(&self) -> impl Iterator<Item = Offload> {
+        let sends = self.segments.load(Ordering::Relaxed);
+        let known = [(sends, Offload::UdpSend), (self.coalesces, Offload::UdpReceive)];
+        known.into_iter().filter_map(|(on, offload)| on.then_some(offload))
     }
 
     /// How many datagrams it takes in one system call.

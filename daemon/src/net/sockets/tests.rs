@@ -9,7 +9,15 @@ use super::*;
 /// Ports chosen by the system: 0 for both.
 fn loopback(address: IpAddr) -> Sockets {
     let addresses = vec![address];
-    let listen = Listen { addresses, ike_port: 0, nat_port: 0, raw_esp: false, fwmark: 0, learn_path_mtu: true };
+    let listen = Listen {
+        addresses,
+        ike_port: 0,
+        nat_port: 0,
+        raw_esp: false,
+        fwmark: 0,
+        offloads: Offload::all(),
+        learn_path_mtu: true,
+    };
     Sockets::bind(&listen).expect("loopback")
 }
 
@@ -17,12 +25,7 @@ fn address(sockets: &Sockets, channel: Channel) -> SocketAddr {
     sockets.sockets.iter().find(|socket| socket.channel == channel).expect("bound").bound
 }
 
-fn outgoing<'a>(
-    datagrams: &'a [IoSlice<'a>],
-    channel: Channel,
-    local: SocketAddr,
-    remote: SocketAddr,
-) -> Outgoing<'a> {
+fn outgoing<'a>(datagrams: &'a [IoSlice<'a>], channel: Channel, local: SocketAddr, remote: SocketAddr) -> Outgoing<'a> {
     Outgoing { datagrams, channel, local, remote, traffic_class: 0, df: false }
 }
 
@@ -97,8 +100,10 @@ fn an_icmp_error_is_counted_and_harms_nothing() {
         address(&gone, Channel::NatT)
     };
     for df in [false, true] {
-        a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"lost")], Channel::NatT, from, nobody) }).expect("loopback sends");
-        a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"found")], Channel::NatT, from, to) }).expect("loopback sends");
+        a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"lost")], Channel::NatT, from, nobody) })
+            .expect("loopback sends");
+        a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"found")], Channel::NatT, from, to) })
+            .expect("loopback sends");
         let mut seen = Vec::new();
         b.receive(&mut Buffers::new(), &mut |got| seen = got.bytes.to_vec()).expect("sockets are usable");
         assert_eq!(seen, b"found");
