@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::control::{Control, IcmpError};
@@ -71,9 +72,12 @@ impl OuterSocket {
 
     fn new(socket: Socket, channel: Channel, bound: SocketAddr, df: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        // Best effort: the system's limits (net.core.[rw]mem_max) cut it.
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        // Best effort: without CAP_NET_ADMIN the system's limits (net.core.[rw]mem_max) cut it, by default to what a few
+        // large pieces take.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER));
+        let _ = setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER));
         let udp = channel != Channel::RawEsp;
         let errors = channel != Channel::Ike && (df || udp);
         ask(&socket, bound.is_ipv6(), df, errors)?;
