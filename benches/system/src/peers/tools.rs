@@ -1,0 +1,64 @@
+//! Where programs are.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::failure::{Context, Failure, Result};
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    folders: Vec<PathBuf>,
+    cygnet: PathBuf,
+}
+
+impl Tools {
+    /// Looks in `more` before the folders that the system looks in. Without `cygnet`, that of this workspace is built.
+    pub(crate) fn new(more: &[PathBuf], cygnet: Option<&Path>) -> Result<Self> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut folders = more.to_vec();
+        folders.extend(env::split_paths(&path));
+        folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+        let cygnet = cygnet.map_or_else(build, |path| Ok(path.to_owned()))?;
+        Ok(Self { folders, cygnet })
+    }
+
+    /// The program of this name.
+    ///
+    /// # Errors
+    /// With what to do about it.
+    pub(crate) fn find(&self, name: &str, remedy: &str) -> Result<PathBuf> {
+        let found = self.folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        found.context(format!("there is no {name} ({remedy})"))
+    }
+
+    pub(crate) fn cygnet(&self) -> &Path {
+        &self.cygnet
+    }
+
+    /// This program itself.
+    pub(crate) fn this() -> Result<PathBuf> {
+        env::current_exe().context("this program")
+    }
+}
+
+/// Builds the daemon beside this program.
+fn build() -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").context("started without cargo: say --cygnet PATH")?;
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--release", "-p", "cygnet", "--manifest-path", manifest]);
+    if !command.status().context("cargo")?.success() {
+        return Err(Failure("cygnet could not be built".to_owned()));
+    }
+    let folder = Tools::this()?.parent().and_then(Path::parent).context("no target folder")?.join("release");
+    Ok(folder.join("cygnet"))
+}
+
+/// The first line of what a program says with `arguments`.
+pub(crate) fn says(program: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&output).lines().find(|line| !line.is_empty()).unwrap_or("unknown version").to_owned()
+}
