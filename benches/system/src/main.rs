@@ -62,10 +62,10 @@ struct Cli {
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["tcp1", "tcp4", "udp", "ping", "load"])]
     tests: Vec<Test>,
     /// Where to look for peers' programs before the usual folders.
-    #[arg(long, value_delimiter = ',', value_name = "FOLDER")]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "FOLDER")]
     path: Vec<PathBuf>,
     /// The daemon to measure; without, that of this workspace is built.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     cygnet: Option<PathBuf>,
     /// Draw the medians.
     #[arg(long, value_name = "FILE")]

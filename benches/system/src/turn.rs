@@ -149,7 +149,7 @@ fn set_pings(turn: &mut Turn, trips: &[f64], median: Metric, p99: Metric) {
 }
 
 fn datagrams(measured: &Measured<'_>, turn: &mut Turn) -> Result<()> {
-    let time = Duration::from_millis(500).min(measured.time);
+    let time = Duration::from_millis(400).min(measured.time);
     turn.set(Metric::Udp, udp::highest_rate(measured.there, time)? / 1e3);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::Route;
 use crate::failure::{Context, Result};
@@ -18,16 +18,18 @@ const INTERVAL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(1);
 const IDENTIFIER: u16 = 0x4379;
 
-/// Opens the socket.
-pub(crate) fn open(route: Route<'_>) -> Result<Socket> {
+fn open(route: Route<'_>) -> Result<Socket> {
     let socket = route.from.0.open(|| {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
         socket.bind(&SocketAddr::from((route.from.1, 0)).into())?;
-        socket.connect(&SocketAddr::from((route.to.1, 0)).into())?;
         Ok(socket)
     })?;
     socket.set_read_timeout(Some(PATIENCE)).context("ICMP")?;
     Ok(socket)
+}
+
+fn to(route: Route<'_>) -> SockAddr {
+    SocketAddr::from((route.to.1, 0)).into()
 }
 
 /// Waits until one is answered.
@@ -42,7 +44,7 @@ pub(crate) fn until_answered(
     for sequence in 0.. {
         let sent = Instant::now();
         // No route yet is no answer yet.
-        if socket.send(&request(sequence)).is_ok() && answered(&socket, sequence, sent)? {
+        if socket.send_to(&request(sequence), &to(route)).is_ok() && answered(&socket, sequence, sent)? {
             return Ok(());
         }
         check()?;
@@ -57,13 +59,13 @@ pub(crate) fn until_answered(
 /// Round trips, milliseconds, until `count` are made or `end` says so.
 pub(crate) fn ping(route: Route<'_>, count: usize, end: &AtomicBool) -> Result<Vec<f64>> {
     let socket = open(route)?;
-    let mut trips = Vec::with_capacity(count);
+    let mut trips = Vec::new();
     for sequence in 0..count {
         if end.load(Ordering::Relaxed) {
             break;
         }
         let begun = Instant::now();
-        socket.send(&request(sequence as u16)).context("ping")?;
+        socket.send_to(&request(sequence as u16), &to(route)).context("ping")?;
         let answered = answered(&socket, sequence as u16, begun)?;
         let trip = if answered { begun.elapsed() } else { PATIENCE };
         trips.push(trip.as_secs_f64() * 1e3);

@@ -30,8 +30,10 @@ const KEPT: f64 = 0.9;
 const FIRST: f64 = 8_000.0;
 const FACTOR: f64 = 1.6;
 const HALVINGS: usize = 4;
+/// How often a rate is tried.
+const TRIALS: usize = 3;
 /// How long stragglers are waited for.
-const STRAGGLERS: Duration = Duration::from_millis(200);
+const STRAGGLERS: Duration = Duration::from_millis(100);
 /// Requested receive buffer, octets: the receiver is to be no bottleneck.
 const RECEIVE_BUFFER: usize = 16 << 20;
 
@@ -44,16 +46,22 @@ struct Trial {
     loss: f64,
 }
 
-/// Datagrams per second. Each rate is tried for `time`, and once more if it fails.
+/// Datagrams per second. Each rate is tried for `time`, and again if it fails: a moment in which the machine was busy
+/// elsewhere is not the tunnel's doing.
 pub(crate) fn highest_rate(route: Route<'_>, time: Duration) -> Result<f64> {
     let (from, to) = sockets(route)?;
-    let holds = |rate: f64| -> Result<Option<Trial>> {
-        let first = attempt(&from, &to, rate, time)?;
-        if first.loss <= LOSS && first.sent >= KEPT * rate {
-            return Ok(Some(first));
+    let mut number = 0;
+    let mut holds = |rate: f64| -> Result<Option<Trial>> {
+        let mut slow = None;
+        for _ in 0..TRIALS {
+            number += 1;
+            let trial = attempt(&from, &to, rate, time, number)?;
+            if trial.loss <= LOSS && trial.sent >= KEPT * rate {
+                return Ok(Some(trial));
+            }
+            slow = slow.or(Some(trial).filter(|trial| trial.loss <= LOSS));
         }
-        let second = attempt(&from, &to, rate, time)?;
-        Ok([second, first].into_iter().find(|trial| trial.loss <= LOSS))
+        Ok(slow)
     };
     let (mut good, mut bad) = (0.0_f64, FIRST);
     let mut best = 0.0_f64;
@@ -103,15 +111,13 @@ fn force_receive_buffer(socket: &Socket) {
     let _ = setsockopt(socket, RcvBufForce, &RECEIVE_BUFFER);
 }
 
-/// Sends at `rate` for `time` and counts what arrives.
-fn attempt(from: &UdpSocket, to: &UdpSocket, rate: f64, time: Duration) -> Result<Trial> {
-    // What is left of the attempt before.
-    let mut batch = Batch::new(BURST, DATAGRAM);
-    while batch.receive(to, libc::MSG_DONTWAIT).is_ok_and(|count| count > 0) {}
+/// Sends at `rate` for `time` and counts what arrives. Each datagram begins with the `number` of the attempt and one of
+/// its own.
+fn attempt(from: &UdpSocket, to: &UdpSocket, rate: f64, time: Duration, number: u64) -> Result<Trial> {
     let done = AtomicBool::new(false);
     let (sent, arrived) = thread::scope(|scope| {
-        let receiver = scope.spawn(|| receive(to, batch, &done));
-        let sent = send(from, rate, time);
+        let receiver = scope.spawn(|| receive(to, number, &done));
+        let sent = send(from, rate, time, number);
         thread::sleep(STRAGGLERS);
         done.store(true, Ordering::Relaxed);
         (sent, receiver.join().unwrap_or(0))
@@ -122,10 +128,10 @@ fn attempt(from: &UdpSocket, to: &UdpSocket, rate: f64, time: Duration) -> Resul
 }
 
 /// Returns how many datagrams left, and in what time.
-fn send(socket: &UdpSocket, rate: f64, time: Duration) -> Result<(u64, Duration)> {
+fn send(socket: &UdpSocket, rate: f64, time: Duration, number: u64) -> Result<(u64, Duration)> {
     // The kernel may otherwise sleep 50 µs longer.
     let _ = nix::sys::prctl::set_timerslack(1);
-    let batch = Batch::new(BURST, DATAGRAM);
+    let mut batch = Batch::new(BURST, DATAGRAM);
     let (begun, mut sent, mut skipped) = (Instant::now(), 0_u64, 0_u64);
     while begun.elapsed() < time {
         let due = ((begun.elapsed().as_secs_f64() * rate) as u64).saturating_sub(sent + skipped);
@@ -139,6 +145,10 @@ fn send(socket: &UdpSocket, rate: f64, time: Duration) -> Result<(u64, Duration)
         let late = due.saturating_sub(8 * BURST as u64);
         skipped += late;
         let count = (due - late).min(BURST as u64) as usize;
+        for (datagram, sequence) in batch.buffers().take(count).zip(sent..) {
+            let numbers = [number.to_be_bytes(), sequence.to_be_bytes()];
+            datagram.iter_mut().zip(numbers.as_flattened()).for_each(|(octet, value)| *octet = *value);
+        }
         match batch.send(socket, count) {
             Ok(count) => sent += count as u64,
             Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::ENOBUFS)) => {}
@@ -148,11 +158,23 @@ fn send(socket: &UdpSocket, rate: f64, time: Duration) -> Result<(u64, Duration)
     Ok((sent, begun.elapsed()))
 }
 
-fn receive(socket: &UdpSocket, mut batch: Batch, done: &AtomicBool) -> u64 {
-    let mut arrived = 0;
+/// How many datagrams of this attempt arrived, each counted once.
+fn receive(socket: &UdpSocket, number: u64, done: &AtomicBool) -> u64 {
+    let mut batch = Batch::new(BURST, DATAGRAM);
+    let mut seen = Vec::new();
     while !done.load(Ordering::Relaxed) {
         // With a timeout, so that the end is noticed.
-        arrived += batch.receive(socket, libc::MSG_WAITFORONE).unwrap_or(0) as u64;
+        let count = batch.receive(socket, libc::MSG_WAITFORONE).unwrap_or(0);
+        for datagram in batch.buffers().take(count) {
+            let (numbers, _) = datagram.as_chunks::<8>();
+            if let [attempt, sequence, ..] = *numbers
+                && u64::from_be_bytes(attempt) == number
+            {
+                seen.push(u64::from_be_bytes(sequence));
+            }
+        }
     }
-    arrived
+    seen.sort_unstable();
+    seen.dedup();
+    seen.len() as u64
 }
