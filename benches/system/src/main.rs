@@ -67,6 +67,10 @@ struct Cli {
     /// The daemon to measure; without, that of this workspace is built.
     #[arg(long, global = true, value_name = "FILE")]
     cygnet: Option<PathBuf>,
+    /// A root file system with strongSwan 6, for raw ESP where the system has 5.9 (mmdebstrap --include=charon-systemd,…
+    /// trixie FOLDER).
+    #[arg(long, global = true, value_name = "FOLDER")]
+    strongswan_root: Option<PathBuf>,
     /// Draw the medians.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -102,7 +106,8 @@ fn main() -> ExitCode {
 
 impl Cli {
     fn tools(&self) -> Result<Tools> {
-        Tools::new(&self.path, self.cygnet.as_deref())
+        let tools = Tools::new(&self.path, self.cygnet.as_deref())?;
+        Ok(tools.with_strongswan_root(self.strongswan_root.clone()))
     }
 
     fn is_wanted(&self, peer: &dyn Peer) -> bool {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use super::tools::says;
+use super::tools::line_of;
 use super::{Peer, Tools};
 use crate::bed::{Bed, Side};
 use crate::daemon::Daemon;
@@ -63,7 +64,7 @@ impl Peer for Cygnet {
 
     fn look(&self, tools: &Tools) -> Result<String> {
         let way = if self.raw { "IP protocol 50" } else { "ESP in UDP" };
-        Ok(format!("{}, {}, {way}", says(tools.cygnet(), &["--version"]), self.esp))
+        Ok(format!("{}, {}, {way}", line_of(Command::new(tools.cygnet()).arg("--version"), "cygnet"), self.esp))
     }
 
     fn start(&self, bed: &Bed, tools: &Tools) -> Result<Vec<Daemon>> {

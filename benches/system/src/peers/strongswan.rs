@@ -6,9 +6,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::tools::says;
+use super::tools::line_of;
 use super::{Peer, Tools, cygnet};
-use crate::bed::{Bed, Side};
+use crate::bed::{Bed, Namespace, Side};
 use crate::daemon::Daemon;
 use crate::failure::{Context, Failure, Result};
 
@@ -25,7 +25,27 @@ pub(super) struct StrongSwan {
     pub(super) raw: bool,
 }
 
+/// Runs what follows in a root file system, with devices, processes and files for the time being of this one. The mounts
+/// are those of `ip netns exec`, and go with it.
+const IN_ROOT: &str = "set -e; root=$1; shift
+    for folder in dev proc sys tmp; do mount --rbind /$folder $root/$folder; done
+    exec chroot $root $@";
+
 impl StrongSwan {
+    /// Where it is, if not in the system itself.
+    fn root<'t>(&self, tools: &'t Tools) -> Option<&'t Path> {
+        tools.strongswan_root().filter(|_| self.raw)
+    }
+
+    fn charon(&self, namespace: &Namespace, tools: &Tools) -> Result<Command> {
+        let Some(root) = self.root(tools) else {
+            return Ok(namespace.command(&tools.find("charon-systemd", REMEDY)?));
+        };
+        let mut command = namespace.command(Path::new("sh"));
+        command.args(["-c", IN_ROOT, "sh"]).arg(root).arg("/usr/sbin/charon-systemd");
+        Ok(command)
+    }
+
     fn daemon_configuration(&self, folder: &Path) -> String {
         let raw = if self.raw { "raw_esp = yes" } else { "" };
         let [socket, log] = ["vici.sock", "log"].map(|name| folder.join(name).display().to_string());
@@ -120,21 +140,34 @@ impl Peer for StrongSwan {
     }
 
     fn look(&self, tools: &Tools) -> Result<String> {
-        tools.find("charon-systemd", REMEDY)?;
-        let version = says(&tools.find("swanctl", REMEDY)?, &["--version"]);
-        if !Path::new(PLUGIN).is_file() {
-            return Err(Failure(format!("there is no kernel-libipsec ({REMEDY})")));
+        let root = self.root(tools);
+        let plugin = root.map_or_else(|| PLUGIN.into(), |root| root.join(PLUGIN.trim_start_matches('/')));
+        let control = tools.find("swanctl", REMEDY)?;
+        if root.is_none() {
+            tools.find("charon-systemd", REMEDY)?;
         }
+        if !plugin.is_file() {
+            return Err(Failure(format!("there is no {} ({REMEDY})", plugin.display())));
+        }
+        let mut command = match root {
+            None => Command::new(control),
+            Some(root) => {
+                let mut command = Command::new("chroot");
+                command.arg(root).arg("swanctl");
+                command
+            }
+        };
+        let version = line_of(command.arg("--version"), "strongSwan");
+        let version = version.split(" swanctl").next().unwrap_or_default();
         let major = version.split(|c: char| !c.is_ascii_digit()).find_map(|word| word.parse::<u32>().ok());
         if self.raw && major.is_none_or(|major| major < 6) {
-            return Err(Failure(format!("raw_esp needs strongSwan 6, this is {version} (Debian: from trixie on)")));
+            return Err(Failure(format!("raw_esp needs strongSwan 6, this is {version} (see --strongswan-root)")));
         }
         let way = if self.raw { "IP protocol 50" } else { "ESP in UDP" };
         Ok(format!("{version}, libipsec, aes128gcm16, {way}"))
     }
 
     fn start(&self, bed: &Bed, tools: &Tools) -> Result<Vec<Daemon>> {
-        let charon = tools.find("charon-systemd", REMEDY)?;
         let control = tools.find("swanctl", REMEDY)?;
         let mut daemons = Vec::new();
         for side in Side::BOTH {
@@ -142,7 +175,7 @@ impl Peer for StrongSwan {
             let settings: PathBuf = folder.join("strongswan.conf");
             fs::write(&settings, self.daemon_configuration(&folder)).context(settings.display())?;
             fs::write(folder.join("swanctl.conf"), Self::connection(side)).context("swanctl.conf")?;
-            let mut command = bed.namespace(side).command(&charon);
+            let mut command = self.charon(bed.namespace(side), tools)?;
             command.env("STRONGSWAN_CONF", &settings).env("SWANCTL_DIR", &folder);
             let mut daemon = Daemon::start(command, &folder)?;
             let begun = Instant::now();

@@ -11,9 +11,19 @@ use crate::failure::{Context, Failure, Result};
 pub(crate) struct Tools {
     folders: Vec<PathBuf>,
     cygnet: PathBuf,
+    strongswan_root: Option<PathBuf>,
 }
 
 impl Tools {
+    /// Has strongSwan in a root file system of its own, too.
+    pub(crate) fn with_strongswan_root(self, strongswan_root: Option<PathBuf>) -> Self {
+        Self { strongswan_root, ..self }
+    }
+
+    pub(crate) fn strongswan_root(&self) -> Option<&Path> {
+        self.strongswan_root.as_deref()
+    }
+
     /// Looks in `more` before the folders that the system looks in. Without `cygnet`, that of this workspace is built.
     pub(crate) fn new(more: &[PathBuf], cygnet: Option<&Path>) -> Result<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
@@ -21,7 +31,7 @@ impl Tools {
         folders.extend(env::split_paths(&path));
         folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
         let cygnet = cygnet.map_or_else(build, |path| Ok(path.to_owned()))?;
-        Ok(Self { folders, cygnet })
+        Ok(Self { folders, cygnet, strongswan_root: None })
     }
 
     /// The program of this name.
@@ -56,9 +66,8 @@ fn build() -> Result<PathBuf> {
     Ok(folder.join("cygnet"))
 }
 
-/// The first line of what a program says with `arguments`.
-pub(crate) fn says(program: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&output).lines().find(|line| !line.is_empty()).unwrap_or("unknown version").to_owned()
+/// The line with `word` of what a command says.
+pub(crate) fn line_of(command: &mut Command, word: &str) -> String {
+    let output = command.output().map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&output).lines().find(|line| line.contains(word)).unwrap_or("unknown version").to_owned()
 }

@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use super::tools::says;
+use super::tools::line_of;
 use super::{Peer, Tools};
 use crate::bed::{Bed, Side};
 use crate::daemon::Daemon;
@@ -59,7 +60,7 @@ impl Peer for WireGuard {
 
     fn look(&self, tools: &Tools) -> Result<String> {
         let program = self.program(tools)?;
-        let mut text = says(&program, &["--version"]);
+        let mut text = line_of(Command::new(&program).arg("--version"), self.name());
         if *self == Self::WireGuardGo {
             // Releases since 2023 read and write several packets per call; their own version often lags behind. The
             // names of functions stay in a Go binary.
