@@ -92,7 +92,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
         Some(Part::Forward(forward)) => forward.run(),
-        Some(Part::List) => cli.list(),
+        Some(Part::List) => {
+            cli.list();
+            Ok(())
+        }
         None => cli.measure(),
     };
     match result {
@@ -105,9 +108,8 @@ fn main() -> ExitCode {
 }
 
 impl Cli {
-    fn tools(&self) -> Result<Tools> {
-        let tools = Tools::new(&self.path, self.cygnet.as_deref())?;
-        Ok(tools.with_strongswan_root(self.strongswan_root.clone()))
+    fn tools(&self) -> Tools {
+        Tools::new(&self.path, self.cygnet.clone()).with_strongswan_root(self.strongswan_root.clone())
     }
 
     fn is_wanted(&self, peer: &dyn Peer) -> bool {
@@ -118,23 +120,25 @@ impl Cli {
         self.only.is_empty() || self.only.iter().any(is)
     }
 
-    fn list(&self) -> Result<()> {
-        let tools = self.tools()?;
+    fn list(&self) {
+        let tools = self.tools();
         for peer in peers::all() {
             match peer.look(&tools) {
                 Ok(about) => println!("{:22}{about}", peer.name()),
                 Err(why) => println!("{:22}not to be run: {why}", peer.name()),
             }
         }
-        Ok(())
     }
 
     fn measure(&self) -> Result<()> {
         if !nix::unistd::geteuid().is_root() {
             return Err(Failure("network namespaces and TUN devices need root".to_owned()));
         }
+        if cfg!(debug_assertions) {
+            return Err(Failure("without optimisation there is nothing to learn: cargo run --release".to_owned()));
+        }
         let machine = Machine::look();
-        let tools = self.tools()?;
+        let tools = self.tools();
         tidy_up_when_told_to_end()?;
         bed::sweep();
         println!("{machine}\n");

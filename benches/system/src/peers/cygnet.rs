@@ -64,7 +64,7 @@ impl Peer for Cygnet {
 
     fn look(&self, tools: &Tools) -> Result<String> {
         let way = if self.raw { "IP protocol 50" } else { "ESP in UDP" };
-        Ok(format!("{}, {}, {way}", line_of(Command::new(tools.cygnet()).arg("--version"), "cygnet"), self.esp))
+        Ok(format!("{}, {}, {way}", line_of(Command::new(tools.cygnet()?).arg("--version"), "cygnet"), self.esp))
     }
 
     fn start(&self, bed: &Bed, tools: &Tools) -> Result<Vec<Daemon>> {
@@ -75,7 +75,7 @@ impl Peer for Cygnet {
             let file = folder.join("cygnet.toml");
             fs::write(&file, self.configuration(side, &folder)).context(file.display())?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).context(file.display())?;
-            let mut command = bed.namespace(side).command(tools.cygnet());
+            let mut command = bed.namespace(side).command(&tools.cygnet()?);
             command.arg("run").arg("--config").arg(&file);
             daemons.push(Daemon::start(command, &folder)?);
         }

@@ -1,5 +1,6 @@
 //! Where programs are.
 
+use std::cell::OnceCell;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,8 @@ use crate::failure::{Context, Failure, Result};
 #[derive(Debug)]
 pub(crate) struct Tools {
     folders: Vec<PathBuf>,
-    cygnet: PathBuf,
+    /// Built when it is first asked for.
+    cygnet: OnceCell<Result<PathBuf>>,
     strongswan_root: Option<PathBuf>,
 }
 
@@ -25,13 +27,13 @@ impl Tools {
     }
 
     /// Looks in `more` before the folders that the system looks in. Without `cygnet`, that of this workspace is built.
-    pub(crate) fn new(more: &[PathBuf], cygnet: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(more: &[PathBuf], cygnet: Option<PathBuf>) -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders = more.to_vec();
         folders.extend(env::split_paths(&path));
         folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-        let cygnet = cygnet.map_or_else(build, |path| Ok(path.to_owned()))?;
-        Ok(Self { folders, cygnet, strongswan_root: None })
+        let cygnet = cygnet.map_or_else(OnceCell::new, |path| OnceCell::from(Ok(path)));
+        Self { folders, cygnet, strongswan_root: None }
     }
 
     /// The program of this name.
@@ -43,8 +45,9 @@ impl Tools {
         found.context(format!("there is no {name} ({remedy})"))
     }
 
-    pub(crate) fn cygnet(&self) -> &Path {
-        &self.cygnet
+    /// The daemon.
+    pub(crate) fn cygnet(&self) -> Result<PathBuf> {
+        self.cygnet.get_or_init(build).clone()
     }
 
     /// This program itself.

@@ -76,8 +76,8 @@ impl Peer for WireGuard {
         let program = self.program(tools)?;
         let mut daemons = Vec::new();
         for side in Side::BOTH {
-            // Their sockets have the device's name, in one folder for all namespaces.
-            let device = format!("wgbench-{}", side.letter());
+            // Their sockets have the device's name, in one folder for all namespaces and benchmarks.
+            let device = format!("wg{}-{}", std::process::id(), side.letter());
             let mut command = bed.namespace(side).command(&program);
             command.args(self.options()).arg(&device).env("LOG_LEVEL", "error").env("WG_LOG_LEVEL", "error");
             let mut daemon = Daemon::start(command, &bed.folder(side)?)?;
