@@ -78,6 +78,8 @@ impl Bed {
             here.ip(&["addr", "add", &format!("{}/24", side.outer()), "dev", WIRE])?;
             here.ip(&["link", "set", WIRE, "up"])?;
             here.ip(&["addr", "add", &format!("{}/32", side.inner()), "dev", "lo"])?;
+            // No connection is to learn from those before it.
+            here.open(|| fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1"))?;
         }
         Ok(bed)
     }
@@ -146,7 +148,7 @@ impl Namespace {
         command
     }
 
-    /// Does `work`, which opens sockets, in this namespace. A socket stays in the namespace that it was opened in,
+    /// Does `work`, which opens sockets or sets what belongs to the network, in this namespace. A socket stays in the namespace that it was opened in,
     /// whoever uses it later.
     pub(crate) fn open<T: Send>(&self, work: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T> {
         let path = format!("/run/netns/{}", self.name);
@@ -157,7 +159,7 @@ impl Namespace {
         };
         thread::scope(|scope| scope.spawn(work).join())
             .map_err(|_| Failure("a thread in a namespace panicked".to_owned()))?
-            .context("opening a socket")
+            .context("a socket or setting")
     }
 }
 

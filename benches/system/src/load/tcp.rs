@@ -15,7 +15,7 @@ const PORT: u16 = 5201;
 /// Octets of a read or write.
 const BLOCK: usize = 128 << 10;
 /// What is not counted: until the windows have opened.
-const WARM_UP: Duration = Duration::from_millis(300);
+const WARM_UP: Duration = Duration::from_secs(1);
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(10);
 

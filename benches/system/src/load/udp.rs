@@ -30,6 +30,8 @@ const KEPT: f64 = 0.9;
 const FIRST: f64 = 8_000.0;
 const FACTOR: f64 = 1.6;
 const HALVINGS: usize = 4;
+/// How many rates in a row must fail for higher ones to be given up.
+const MISSES: usize = 2;
 /// How often a rate is tried.
 const TRIALS: usize = 3;
 /// How long stragglers are waited for.
@@ -63,17 +65,23 @@ pub(crate) fn highest_rate(route: Route<'_>, time: Duration) -> Result<f64> {
         }
         Ok(slow)
     };
-    let (mut good, mut bad) = (0.0_f64, FIRST);
-    let mut best = 0.0_f64;
-    while let Some(trial) = holds(bad)? {
-        best = best.max(trial.sent * (1.0 - trial.loss));
-        // The sender itself can't go faster.
-        if trial.sent < KEPT * bad {
-            return Ok(best);
+    let (mut good, mut best) = (0.0_f64, 0.0_f64);
+    let (mut rate, mut misses) = (FIRST, 0);
+    while misses < MISSES {
+        match holds(rate)? {
+            Some(trial) => {
+                best = best.max(trial.sent * (1.0 - trial.loss));
+                // The sender itself can't go faster.
+                if trial.sent < KEPT * rate {
+                    return Ok(best);
+                }
+                (good, misses) = (rate, 0);
+            }
+            None => misses += 1,
         }
-        good = bad;
-        bad *= FACTOR;
+        rate *= FACTOR;
     }
+    let mut bad = if good > 0.0 { good * FACTOR } else { FIRST };
     for _ in 0..HALVINGS {
         let middle = if good > 0.0 { (good * bad).sqrt() } else { bad / 2.0 };
         match holds(middle)? {

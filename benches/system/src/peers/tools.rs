@@ -61,7 +61,8 @@ fn build() -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").context("started without cargo: say --cygnet PATH")?;
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--release", "-p", "cygnet", "--manifest-path", manifest]);
+    // The program alone: asked for as a library too, everything below it would be compiled once more.
+    command.args(["build", "--quiet", "--release", "-p", "cygnet", "--bin", "cygnet", "--manifest-path", manifest]);
     if !command.status().context("cargo")?.success() {
         return Err(Failure("cygnet could not be built".to_owned()));
     }
