@@ -57,7 +57,7 @@ pub(crate) fn all() -> Vec<Box<dyn Peer>> {
         Box::new(Cygnet { name: CYGNET, esp: "aes128gcm16", raw: false }),
         Box::new(Cygnet { name: cygnet::AES256, esp: "aes256gcm16", raw: false }),
         Box::new(Forwarder { name: "forwarder aes256", cipher: Cipher::Aes256 }),
-        Box::new(WireGuard::WireGuardGo),
+        Box::new(WireGuard::Go),
         Box::new(WireGuard::GotaTun),
         Box::new(WireGuard::BoringTun),
         Box::new(StrongSwan { name: "strongswan", raw: false }),

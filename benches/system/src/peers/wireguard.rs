@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WireGuard {
-    WireGuardGo,
+    Go,
     BoringTun,
     GotaTun,
 }
@@ -33,7 +33,7 @@ pub(super) enum WireGuard {
 impl WireGuard {
     fn program(self, tools: &Tools) -> Result<PathBuf> {
         match self {
-            Self::WireGuardGo => tools.find("wireguard-go", "Debian: apt-get install wireguard-go, from trixie on"),
+            Self::Go => tools.find("wireguard-go", "Debian: apt-get install wireguard-go, from trixie on"),
             Self::BoringTun => tools.find("boringtun-cli", "cargo install boringtun-cli"),
             Self::GotaTun => tools.find("gotatun", "cargo install gotatun-cli"),
         }
@@ -42,7 +42,7 @@ impl WireGuard {
     /// In the foreground, without giving up the right to read packets.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::WireGuardGo => &["--foreground"],
+            Self::Go => &["--foreground"],
             Self::BoringTun => &["--foreground", "--disable-drop-privileges"],
             Self::GotaTun => &["--foreground", "--disable-drop-privileges"],
         }
@@ -52,7 +52,7 @@ impl WireGuard {
 impl Peer for WireGuard {
     fn name(&self) -> &'static str {
         match self {
-            Self::WireGuardGo => "wireguard-go",
+            Self::Go => "wireguard-go",
             Self::BoringTun => "boringtun",
             Self::GotaTun => "gotatun",
         }
@@ -61,7 +61,7 @@ impl Peer for WireGuard {
     fn look(&self, tools: &Tools) -> Result<String> {
         let program = self.program(tools)?;
         let mut text = line_of(Command::new(&program).arg("--version"), self.name());
-        if *self == Self::WireGuardGo {
+        if *self == Self::Go {
             // Releases since 2023 read and write several packets per call; their own version often lags behind. The
             // names of functions stay in a Go binary.
             let code = fs::read(&program).context(program.display())?;
