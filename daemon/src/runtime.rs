@@ -136,7 +136,7 @@ impl Gateway {
         let tun_failed = |error| StartError::Tun { name: gateway.tun.clone(), error };
         let mtu = match gateway.mtu {
             Mtu::Fixed(octets) => octets,
-            Mtu::Auto => path_mtu::tun_mtu(&gateway.listen).await.map_err(tun_failed)?,
+            Mtu::Auto => path_mtu::tun_mtu(&gateway.listen, config.ciphers()).await.map_err(tun_failed)?,
         };
         let offloads = Offloads::among(&gateway.offloads);
         let tun = TunDevice::create(&gateway.tun, mtu, offloads).await.map_err(tun_failed)?;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use cygnet_esp::Encr;
+use cygnet_esp::{ENCR, Encr};
 
 use crate::crypto::kex::Kex;
 use crate::crypto::prf::Prf;
@@ -115,6 +115,15 @@ impl Proposal {
     /// The transforms of one type, the most wanted first.
     pub fn of(&self, kind: TransformType) -> impl Iterator<Item = Transform> {
         self.transforms.iter().copied().filter(move |transform| transform.kind == kind)
+    }
+
+    /// The ciphers for ESP that it allows, in no order.
+    pub fn ciphers(&self) -> impl Iterator<Item = &'static Encr> {
+        let allows = |kind, id, key_bits| self.of(kind).any(|known| (known.id, known.key_bits) == (id, key_bits));
+        ENCR.iter().filter(move |row| {
+            allows(TransformType::ENCR, row.id, row.key_bits)
+                && row.integ.is_none_or(|integ| allows(TransformType::INTEG, integ, None))
+        })
     }
 
     /// The key exchange methods that we know, the most wanted first.

@@ -44,6 +44,8 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use cygnet_esp::Encr;
+use cygnet_ike::proposal::Proposal;
 use cygnet_spd::{Policies, Policy};
 use miette::{IntoDiagnostic, Report, WrapErr};
 use toml::de::{DeTable, DeValue};
@@ -80,6 +82,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// What SAs may be sealed with; some more than once.
+    pub fn ciphers(&self) -> impl Iterator<Item = &'static Encr> {
+        let children = self.ike.connections.iter().flat_map(|connection| &connection.children);
+        let negotiated = children.flat_map(|child| &child.proposals).flat_map(Proposal::ciphers);
+        negotiated.chain(self.manual.iter().map(|sa| sa.algorithm.0))
+    }
+
     /// What of `new` needs other sockets, another device, table, threads or keys than this: nothing that a running
     /// gateway can take over. The policies of both have their ids from the same names.
     pub fn needs_restart(&self, new: &Self) -> Vec<String> {

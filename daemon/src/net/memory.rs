@@ -98,6 +98,7 @@ impl Net for MemoryNet {
                     local: tag.local,
                     remote: tag.remote,
                     traffic_class: tag.traffic_class,
+                    first: true,
                 });
             });
             if taken.is_none() {

@@ -49,6 +49,8 @@ pub struct Received<'a> {
     pub remote: SocketAddr,
     /// TOS octet or traffic class of the outer header: DSCP and ECN.
     pub traffic_class: u8,
+    /// Whether it is the first of those that came in one piece, at most [`MAX_SEGMENTS`] as a rule.
+    pub first: bool,
 }
 
 /// Datagrams to one destination.
@@ -111,23 +113,37 @@ pub trait Net: Send + Sync {
 }
 
 /// Receive buffers of one thread: room for a batch of coalesced reads.
+///
+/// How many are filled at once adapts to what comes: many small datagrams, or few large pieces, which are still in the
+/// cache when they are worked on.
 #[derive(Debug)]
 pub struct Buffers {
     storage: Box<[u8]>,
+    /// How many the next read may fill.
+    depth: usize,
 }
 
 impl Buffers {
     /// Largest UDP payload, and so the largest coalesced read.
     const EACH: usize = 65_535;
+    /// What one read should not much exceed, octets: less than a core's cache, more than a piece.
+    const ENOUGH: usize = 256 << 10;
+    /// Buffers that are filled at once while large pieces come.
+    const FEW: usize = 4;
 
     /// Allocates them, once per thread.
     pub fn new() -> Self {
-        Self { storage: vec![0; Self::EACH * sockets::BATCH].into_boxed_slice() }
+        Self { storage: vec![0; Self::EACH * sockets::BATCH].into_boxed_slice(), depth: sockets::BATCH }
     }
 
     /// The buffers, one per read of a batch.
     fn each(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.storage.chunks_exact_mut(Self::EACH)
+        self.storage.chunks_exact_mut(Self::EACH).take(self.depth)
+    }
+
+    /// Learns from a read of `octets` in all.
+    fn filled(&mut self, octets: usize) {
+        self.depth = if octets >= Self::ENOUGH { Self::FEW } else { sockets::BATCH };
     }
 }
 

@@ -18,11 +18,14 @@ use tokio::sync::mpsc;
 use super::audit::{AuditEvent, Reason};
 use super::counters::Inbound as Fate;
 use super::{BATCH, DataPath, Datagram, Signal, Start};
-use crate::net::{Buffers, Channel, Received};
+use crate::net::{Buffers, Channel, MAX_SEGMENTS, Received};
 use crate::offload::{MAX_GROUP, Merger};
 
 /// Largest ESP packet: a whole UDP datagram.
 const MAX_PACKET: usize = 65_535;
+/// What ESP packets measure on usual links, octets. The packets of a batch lie close together: farther apart, and at equal
+/// distances, they would drive each other out of the cache.
+const USUAL_PACKET: usize = 2048 - PacketBuf::INBOUND_HEADROOM;
 /// TTL or hop limit of a packet that transport mode delivers: it has arrived.
 const HOP_LIMIT: u8 = 64;
 
@@ -41,6 +44,8 @@ struct Batch {
     /// The free list: those before `filled` hold the current batch.
     slots: Vec<Slot>,
     filled: usize,
+    /// For a packet of unusual size, which is a batch by itself.
+    large: Slot,
     merger: Merger,
 }
 
@@ -84,8 +89,8 @@ impl Slot {
 impl InboundWorker {
     /// A worker with buffers of its own. IKE messages go to `ike`.
     pub fn new(path: Arc<DataPath>, ike: mpsc::Sender<Datagram>) -> Self {
-        let slot = |_| Slot {
-            packet: PacketBuf::for_receiving(MAX_PACKET),
+        let slot = |octets| Slot {
+            packet: PacketBuf::for_receiving(octets),
             spi: Spi(0),
             position: 0,
             sequence: 0,
@@ -94,9 +99,11 @@ impl InboundWorker {
             traffic_class: 0,
             admitted: false,
         };
-        let slots = (0..BATCH).map(slot).collect();
+        let usual = USUAL_PACKET.max(path.mtu + PacketBuf::HEADROOM + PacketBuf::TAILROOM).min(MAX_PACKET);
+        let slots = (0..BATCH).map(|_| slot(usual)).collect();
         let merger = Merger::new(BATCH, path.tun.offloads());
-        Self { buffers: Buffers::new(), batch: Batch { path, ike, slots, filled: 0, merger } }
+        let batch = Batch { path, ike, slots, filled: 0, large: slot(MAX_PACKET), merger };
+        Self { buffers: Buffers::new(), batch }
     }
 
     /// Works until the network is stopped.
@@ -152,46 +159,65 @@ impl Batch {
     }
 
     fn keep(&mut self, received: &Received<'_>) {
-        let bytes = &*received.bytes;
-        if self.filled == self.slots.len() {
+        let room = self.slots.len() - self.filled;
+        // What came in one piece is opened together, so that it can be delivered in one.
+        if room == 0 || received.first && room < MAX_SEGMENTS {
             self.open();
         }
-        let position = self.filled;
-        let Some(slot) = self.slots.get_mut(position) else { return };
-        slot.packet.reset(PacketBuf::INBOUND_HEADROOM);
-        let kept = slot.packet.extend(bytes).is_ok();
-        match Spi::of_packet(bytes).filter(|_| kept) {
-            Some(spi) => {
-                (slot.spi, slot.position) = (spi, position);
-                slot.sequence =
-                    bytes.get(4..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_be_bytes);
-                (slot.local, slot.peer) = (received.local.ip(), received.remote.ip());
-                slot.traffic_class = received.traffic_class;
-                self.filled += 1;
+        let len = received.bytes.len();
+        match self.slots.get_mut(self.filled).filter(|slot| len <= slot.packet.capacity() - PacketBuf::INBOUND_HEADROOM)
+        {
+            Some(slot) => {
+                if take(&self.path, slot, received, self.filled) {
+                    self.filled += 1;
+                }
             }
             None => {
-                let event = AuditEvent { peer: Some(received.remote.ip()), ..of(Fate::Malformed) };
-                end(&self.path, Fate::Malformed, event);
+                self.open();
+                let Self { path, large, merger, .. } = self;
+                if take(path, large, received, 0) {
+                    open_all(path, merger, std::slice::from_mut(large));
+                }
             }
         }
     }
 
-    /// Opens and delivers the batch, SA by SA.
+    /// Opens and delivers the batch.
     fn open(&mut self) {
-        let path = &*self.path;
-        let tables = path.sad.snapshot();
         let batch = self.slots.get_mut(..self.filled).unwrap_or_default();
         self.filled = 0;
-        batch.sort_unstable_by_key(|slot| (slot.spi, slot.position));
-        for run in batch.chunk_by_mut(|a, b| a.spi == b.spi) {
-            let sa = run.first().and_then(|slot| tables.inbound(slot.spi));
-            match sa {
-                Some(sa) => {
-                    open(path, sa, run);
-                    deliver(path, &mut self.merger, sa, run);
-                }
-                None => run.iter().for_each(|slot| end(path, Fate::UnknownSpi, slot.event(Fate::UnknownSpi))),
+        open_all(&self.path, &mut self.merger, batch);
+    }
+}
+
+/// Copies an ESP packet into a slot. Without an SPI it has found its end.
+fn take(path: &DataPath, slot: &mut Slot, received: &Received<'_>, position: usize) -> bool {
+    let bytes = &*received.bytes;
+    slot.packet.reset(PacketBuf::INBOUND_HEADROOM);
+    let kept = slot.packet.extend(bytes).is_ok();
+    let Some(spi) = Spi::of_packet(bytes).filter(|_| kept) else {
+        let event = AuditEvent { peer: Some(received.remote.ip()), ..of(Fate::Malformed) };
+        end(path, Fate::Malformed, event);
+        return false;
+    };
+    (slot.spi, slot.position) = (spi, position);
+    slot.sequence = bytes.get(4..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_be_bytes);
+    (slot.local, slot.peer) = (received.local.ip(), received.remote.ip());
+    slot.traffic_class = received.traffic_class;
+    true
+}
+
+/// Opens and delivers packets, SA by SA.
+fn open_all(path: &DataPath, merger: &mut Merger, batch: &mut [Slot]) {
+    let tables = path.sad.snapshot();
+    batch.sort_unstable_by_key(|slot| (slot.spi, slot.position));
+    for run in batch.chunk_by_mut(|a, b| a.spi == b.spi) {
+        match run.first().and_then(|slot| tables.inbound(slot.spi)) {
+            Some(sa) => {
+                open(path, sa, run);
+                deliver(path, merger, sa, run);
             }
+            None => run.iter().for_each(|slot| end(path, Fate::UnknownSpi, slot.event(Fate::UnknownSpi))),
         }
     }
 }

@@ -63,8 +63,8 @@ use self::rate::Rate;
 use crate::net::Net;
 use crate::tun::Tun;
 
-/// Packets worked on together: two large frames of the TUN device, cut.
-pub const BATCH: usize = 144;
+/// Packets worked on together: some large frames of the TUN device, cut.
+pub const BATCH: usize = 256;
 /// Senders told each second that their packets are too big (RFC 4443 §2.4 f). Each flow needs it once in a while; a
 /// sender that does not listen must not make us answer each of its packets.
 const TOO_BIG_PER_SECOND: u32 = 100;

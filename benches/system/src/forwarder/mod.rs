@@ -21,6 +21,7 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use cygnet::offload::Offloads;
 use cygnet::tun::TunDevice;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use self::inbound::Inbound;
@@ -66,8 +67,9 @@ pub(crate) struct Forward {
 impl Forward {
     /// Works until it is killed.
     pub(crate) fn run(&self) -> Result<()> {
-        let tun = TunDevice::create(&self.tun, MTU, Offloads { tcp: true, udp: true }).context("TUN")?;
-        let tun = Arc::new(tun);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
+        let tun = TunDevice::create(&self.tun, MTU, Offloads { tcp: true, udp: true });
+        let tun = Arc::new(runtime.block_on(tun).context("TUN")?);
         let socket = Arc::new(self.socket().context("UDP")?);
         // Each end seals with a key of its own, so that no nonce is used twice.
         let [own, other] = [self.local, self.remote].map(|address| address.octets()[3]);
@@ -83,8 +85,8 @@ impl Forward {
 
     fn socket(&self) -> std::io::Result<UdpSocket> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER)?;
+        setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER)?;
         let address = |ip: Ipv4Addr| std::net::SocketAddr::from((ip, PORT)).into();
         socket.bind(&address(self.local))?;
         socket.connect(&address(self.remote))?;

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use cygnet::net::MAX_TOGETHER;
 use cygnet::offload::{Head, Segments, complete};
 use cygnet::tun::{Frame, MAX_FRAME, Tun, TunDevice, Wait};
 use nix::errno::Errno;
@@ -13,8 +14,6 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use super::seal::Keys;
 use super::{HEADER, TAG};
 
-/// Octets of one call: what fits an IPv4 packet behind its header and that of UDP.
-const MAX_TOGETHER: usize = 65_535 - 20 - 8;
 /// Datagrams of one call: UDP_MAX_SEGMENTS of most kernels.
 const MAX_SEGMENTS: usize = 64;
 

@@ -117,9 +117,10 @@ impl OuterSocket {
         faults: &Faults,
         each: &mut dyn FnMut(Received<'_>),
     ) -> io::Result<()> {
-        let v4 = self.bound.is_ipv4();
+        let (v4, mut octets) = (self.bound.is_ipv4(), 0);
         let deliver = |message: Message<'_>| {
             let Message { bytes, name, facts, truncated } = message;
+            octets += bytes.len();
             let Some(remote) = name.filter(|_| !truncated) else {
                 faults.truncated.fetch_add(1, Ordering::Relaxed);
                 return;
@@ -130,15 +131,17 @@ impl OuterSocket {
             if channel == Channel::RawEsp {
                 let remote = SocketAddr::new(remote.ip(), 0);
                 let Some(bytes) = raw_payload(bytes, v4) else { return };
-                each(Received { bytes, channel, local, remote, traffic_class });
+                each(Received { bytes, channel, local, remote, traffic_class, first: true });
                 return;
             }
             let segment = facts.segment.unwrap_or(bytes.len()).max(1);
-            for bytes in bytes.chunks_mut(segment) {
-                each(Received { bytes, channel, local, remote, traffic_class });
+            for (n, bytes) in bytes.chunks_mut(segment).enumerate() {
+                each(Received { bytes, channel, local, remote, traffic_class, first: n == 0 });
             }
         };
-        match message::receive(self.socket.as_fd(), 0, buffers.each(), deliver) {
+        let result = message::receive(self.socket.as_fd(), 0, buffers.each(), deliver);
+        buffers.filled(octets);
+        match result {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => match error.raw_os_error() {

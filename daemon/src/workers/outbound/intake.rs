@@ -53,6 +53,7 @@ impl Intake {
                 let frame = self.frame.get(..pending.len).unwrap_or_default();
                 pending.write(frame, mtu, &mut slot.packet);
                 slot.follows = pending.next > 1 && filled.packets > 0;
+                slot.left = pending.segments.count() - pending.next;
                 slot.position = filled.packets;
                 filled.packets += 1;
                 if pending.next == pending.segments.count() {
@@ -72,7 +73,7 @@ impl Intake {
                 Ok(None) => match slots.get_mut(filled.packets) {
                     Some(slot) if finish(frame, &head) => {
                         put(frame, mtu, &mut slot.packet);
-                        slot.follows = false;
+                        (slot.follows, slot.left) = (false, 0);
                         slot.position = filled.packets;
                         filled.packets += 1;
                     }

@@ -62,6 +62,8 @@ struct Slot {
     position: usize,
     /// It was cut from the same frame as the one before it, and shares its fate.
     follows: bool,
+    /// How many packets after this one were cut from the same frame.
+    left: usize,
     /// The pair to use; packets without one are sorted out first.
     pair: Option<u64>,
     /// Its SA.
@@ -86,6 +88,7 @@ impl Slot {
             packet,
             position,
             follows: false,
+            left: 0,
             pair: None,
             sa: None,
             next: NextHeader::NONE,

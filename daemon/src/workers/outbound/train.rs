@@ -38,15 +38,17 @@ pub(super) fn send_all(path: &DataPath, sa: &OutboundSa, outer: &Path, run: &[Sl
 fn together(run: &[Slot], channel: Channel, most: usize) -> usize {
     let Some(first) = run.first() else { return 0 };
     let (size, mut octets, mut closed) = (first.packet.len(), 0, false);
-    let joins = |slot: &Slot| {
+    let joins = |(at, slot): (usize, &Slot)| {
         let len = slot.packet.len();
         let alike = (slot.traffic_class, slot.df) == (first.traffic_class, first.df);
         octets += len;
         // Only the last may be smaller.
         let follows = !std::mem::replace(&mut closed, len < size);
-        alike && (channel == Channel::RawEsp || follows && len <= size && octets <= MAX_TOGETHER)
+        // A frame stays in one piece, if it can: then the peer can put it together again.
+        let whole = slot.follows || at + slot.left < most && octets + slot.left * size <= MAX_TOGETHER;
+        alike && (channel == Channel::RawEsp || follows && len <= size && octets <= MAX_TOGETHER && whole)
     };
-    run.iter().take(most).map(joins).take_while(|&joins| joins).count().max(1)
+    run.iter().take(most).enumerate().map(joins).take_while(|&joins| joins).count().max(1)
 }
 
 fn send(path: &DataPath, sa: &OutboundSa, outer: &Path, channel: Channel, train: &[Slot], sent: &mut Sent) {
