@@ -528,7 +528,8 @@ async fn a_peer_that_sends_outside_its_selectors_is_told() {
     let thief = wire.host([192, 0, 2, 66].into(), 500, 4500);
     let (local, remote) = (([192, 0, 2, 66], 4500).into(), ([192, 0, 2, 2], 4500).into());
     let (contents, channel) = (wrong.data(), Channel::NatT);
-    let out = Outgoing { datagrams: &[io::IoSlice::new(contents)], channel, local, remote, traffic_class: 0, df: false };
+    let out =
+        Outgoing { datagrams: &[io::IoSlice::new(contents)], channel, local, remote, traffic_class: 0, df: false };
     thief.send(&out).expect("on the wire");
 
     let told = async {

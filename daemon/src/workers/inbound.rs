@@ -234,12 +234,13 @@ fn open(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
             // Of the others there is no packet to read.
             let readable = reason == InboundDrop::Selector;
             let flow = readable.then(|| Flow::parse(slot.packet.data(), Direction::Inbound).ok()).flatten();
+            let event = AuditEvent { pair, policy, flow, ..slot.event(reason.into()) };
+            end(path, reason.into(), event);
+            // Once it is counted: who hears of it may look.
             if readable && path.selectors.admits(Instant::now()) {
                 // RFC 4301 §5.2: the sender should hear of it. A full queue is no reason to keep it.
                 path.signals.raise(Signal::Selectors(sa.id(), Start::of(slot.packet.data())));
             }
-            let event = AuditEvent { pair, policy, flow, ..slot.event(reason.into()) };
-            end(path, reason.into(), event);
         }
     });
 }
