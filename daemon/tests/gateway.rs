@@ -11,7 +11,7 @@ use cygnet::handle::{Handle, Notice, Status};
 use cygnet::inspect::explain;
 use cygnet::inspect::readiness::readiness;
 use cygnet::narrate;
-use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
+use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Unsent, Wire};
 use cygnet::offload::{Head, Offloads};
 use cygnet::runtime::{Gateway, Parts, RunError};
 use cygnet::tun::{Frame, MemoryTun, Tun, Wait};
@@ -380,14 +380,11 @@ impl Net for Trap {
     fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
         panic!("a bug")
     }
-    fn send(&self, _: &Outgoing<'_>) -> io::Result<()> {
+    fn send(&self, _: &Outgoing<'_>) -> Result<(), Unsent> {
         Ok(())
     }
     fn path_mtus(&self) -> &PathMtus {
         &self.0
-    }
-    fn max_segments(&self, _: Channel) -> usize {
-        1
     }
     fn stop(&self) {}
 }
@@ -453,14 +450,11 @@ impl Net for BehindNat {
             each(Received { local, ..received });
         })
     }
-    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+    fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
         self.outside.send(outgoing)
     }
     fn path_mtus(&self) -> &PathMtus {
         self.outside.path_mtus()
-    }
-    fn max_segments(&self, channel: Channel) -> usize {
-        self.outside.max_segments(channel)
     }
     fn stop(&self) {
         self.outside.stop();

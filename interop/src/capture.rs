@@ -58,7 +58,7 @@ impl Capture {
         let path = file.to_string_lossy();
         // -Z root: tcpdump would otherwise write as a user who may not reach the folder. Without immediate mode the
         // kernel hands packets over a second late, and not at all those of the last second.
-        let base = ["tcpdump", "-i", link, "-n", "-U", "--immediate-mode", "-B", "8192", "-Z", "root", "-w", &path];
+        let base = ["tcpdump", "-i", link, "-n", "-U", "--immediate-mode", "-B", "65536", "-Z", "root", "-w", &path];
         let tcpdump = Process::logged(&mut namespace.command(&[&base[..], words].concat()), &log)?;
         until("tcpdump's start", Duration::from_secs(10), || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains("listening on")).then_some(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::frames::Frames;
 use super::sockets::BATCH;
-use super::{Buffers, Channel, MAX_SEGMENTS, Net, Outgoing, PathMtus, Received};
+use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received, Unsent};
 
 /// Frames a gateway may leave unread before the wire drops.
 const QUEUE: usize = 1024;
@@ -108,7 +108,7 @@ impl Net for MemoryNet {
         Ok(true)
     }
 
-    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+    fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
         if outgoing.channel == Channel::Clear {
             for packet in outgoing.datagrams {
                 self.clear.push(packet, ());
@@ -117,7 +117,7 @@ impl Net for MemoryNet {
         }
         let hosts = self.wire.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(inbox) = hosts.get(&outgoing.remote.ip()) else {
-            return Err(io::ErrorKind::HostUnreachable.into());
+            return Err(io::Error::from(io::ErrorKind::HostUnreachable).into());
         };
         let inbox = Arc::clone(inbox);
         drop(hosts);
@@ -140,10 +140,6 @@ impl Net for MemoryNet {
 
     fn path_mtus(&self) -> &PathMtus {
         &self.path_mtus
-    }
-
-    fn max_segments(&self, _: Channel) -> usize {
-        MAX_SEGMENTS
     }
 
     fn stop(&self) {

@@ -78,6 +78,23 @@ pub const MAX_SEGMENTS: usize = 64;
 /// cuts them itself, before they reach the device.
 pub const MAX_TOGETHER: usize = 65_000;
 
+/// Datagrams that the network did not take.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unsent {
+    /// A bit for each that is lost, the first one's lowest.
+    pub lost: u64,
+    /// Why, the first of them.
+    pub error: io::Error,
+}
+
+/// All of them.
+impl From<io::Error> for Unsent {
+    fn from(error: io::Error) -> Self {
+        Self { lost: u64::MAX, error }
+    }
+}
+
 /// The outer network as the daemon sees it. Used by several threads at once.
 pub trait Net: Send + Sync {
     /// Waits until datagrams arrive, hands each to `each`, and returns `true`; `false` once stopped.
@@ -89,8 +106,8 @@ pub trait Net: Send + Sync {
     /// Sends, waiting a short while for room.
     ///
     /// # Errors
-    /// As the network says: no route, no permission, too big, no room.
-    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()>;
+    /// As the network says: no route, no permission, too big, no room; and about which datagrams.
+    fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent>;
 
     /// The path MTUs towards the peers.
     fn path_mtus(&self) -> &PathMtus;
@@ -104,9 +121,6 @@ pub trait Net: Send + Sync {
     fn offloads(&self) -> Vec<Offload> {
         Vec::new()
     }
-
-    /// How many datagrams one [`Outgoing`] may hold.
-    fn max_segments(&self, channel: Channel) -> usize;
 
     /// Makes every present and future [`receive`](Net::receive) return `false`.
     fn stop(&self);
@@ -127,7 +141,7 @@ impl Buffers {
     /// Largest UDP payload, and so the largest coalesced read.
     const EACH: usize = 65_535;
     /// What one read should not much exceed, octets: less than a core's cache, more than a piece.
-    const ENOUGH: usize = 256 << 10;
+    const ENOUGH: usize = 128 << 10;
     /// Buffers that are filled at once while large pieces come.
     const FEW: usize = 4;
 

@@ -95,10 +95,29 @@ impl Merger {
                 }
                 group.open = false;
             }
+        } else {
+            self.close(packet);
         }
         let open = form.as_ref().is_some_and(|form| !form.push);
         let at = position as u16;
         self.groups.push(Group { first: at, last: at, count: 1, len: packet.len(), form, open });
+    }
+
+    /// Lets nothing more join the groups between the addresses of `packet`, which is none that can join: it may belong to
+    /// any of their flows, and what comes after it must not overtake it.
+    #[cold]
+    fn close(&mut self, packet: &[u8]) {
+        let between = addresses(packet);
+        let same = |group: &&mut Group| group.form.is_some_and(|form| Some(form.flow.addresses) == between);
+        self.groups.iter_mut().filter(same).for_each(|group| group.open = false);
+    }
+
+    /// From now on packets of this kind stay alone: the device refused a group of them.
+    pub fn refuse(&mut self, kind: Kind) {
+        match kind {
+            Kind::Tcp4 | Kind::Tcp6 => self.offloads.tcp = false,
+            Kind::Udp => self.offloads.udp = false,
+        }
     }
 
     /// The groups, in the order in which they are to be delivered.
@@ -203,28 +222,38 @@ impl Headers {
     }
 }
 
+/// Source and destination of an IP packet, those of IPv4 with zeros behind them.
+#[inline]
+fn addresses(packet: &[u8]) -> Option<[u8; 32]> {
+    let mut addresses = [0; 32];
+    match packet.first()? >> 4 {
+        4 => addresses[..8].copy_from_slice(packet.get(12..V4_HEADER)?),
+        6 => addresses.copy_from_slice(packet.get(8..V6_HEADER)?),
+        _ => return None,
+    }
+    Some(addresses)
+}
+
 impl Form {
     /// Of a packet that can be in a group.
     #[inline]
     fn of(packet: &[u8], offloads: Offloads) -> Option<Self> {
-        let mut addresses = [0; 32];
         let (transport, protocol, v6) = match *packet {
             // No options, no fragment.
             [0x45, _, l0, l1, _, _, flags, 0, _, protocol, ..] if flags & 0x3f == 0 => {
                 let len = usize::from(u16::from_be_bytes([l0, l1]));
-                addresses[..8].copy_from_slice(packet.get(12..V4_HEADER)?);
-                (len == packet.len()).then_some((V4_HEADER, protocol, false))?
+                let intact = Sum::of(packet.get(..V4_HEADER)?).fold() == 0xffff;
+                (len == packet.len() && intact).then_some((V4_HEADER, protocol, false))?
             }
             // No extension headers.
             [0x60..=0x6f, _, _, _, l0, l1, protocol, ..] => {
                 let len = V6_HEADER + usize::from(u16::from_be_bytes([l0, l1]));
-                addresses.copy_from_slice(packet.get(8..V6_HEADER)?);
                 (len == packet.len()).then_some((V6_HEADER, protocol, true))?
             }
             _ => return None,
         };
         let header = packet.get(transport..)?;
-        let flow = Flow { addresses, ports: field(header, 0)? };
+        let flow = Flow { addresses: addresses(packet)?, ports: field(header, 0)? };
         let (kind, header_len, sequence, push) = match protocol {
             TCP if offloads.tcp => {
                 let &[s0, s1, s2, s3, _, _, _, _, offset, flags, ..] = header.get(tcp::SEQUENCE..)? else {

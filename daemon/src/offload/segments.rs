@@ -3,11 +3,14 @@
 use cygnet_esp::checksum::Sum;
 
 use super::head::{Head, Kind, Partial};
-use super::segment_header::{TCP_HEADER, UDP_HEADER, field, flag, put, set_length, tcp, udp};
+use super::segment_header::{TCP, TCP_HEADER, UDP, UDP_HEADER, V6_HEADER, field, flag, put, set_length, tcp, udp};
 
 /// A frame whose [`Head`] does not fit it: what no kernel sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
+
+/// Packets in a frame: no TCP segment is shorter than it takes to stay below this (RFC 9293 §3.7.1 with the least MTU).
+const MAX_COUNT: usize = 4096;
 
 /// How a frame is cut: everything but its octets, so that the rest of it can be cut later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +42,21 @@ impl Segments {
         };
         let least = if kind.is_tcp() { TCP_HEADER } else { UDP_HEADER };
         let headers = transport + transport_len;
-        let first = *frame.first().ok_or(Malformed)?;
-        let ip = if first >> 4 == 4 { usize::from(first & 0xf) * 4 } else { 40 };
         let payload = frame.len().checked_sub(headers).ok_or(Malformed)?;
-        if transport_len < least || ip < 20 || transport < ip || size == 0 || payload == 0 || frame.len() > 0xffff {
+        if transport_len < least
+            || size == 0
+            || payload == 0
+            || frame.len() > 0xffff
+            || !leads_to(frame, kind, transport)
+        {
             return Err(Malformed);
         }
         let size = usize::from(size);
-        Ok(Some(Self { kind, size, headers, transport, len: frame.len(), count: payload.div_ceil(size) }))
+        let count = payload.div_ceil(size);
+        if count > MAX_COUNT {
+            return Err(Malformed);
+        }
+        Ok(Some(Self { kind, size, headers, transport, len: frame.len(), count }))
     }
 
     /// How many packets it makes: at least one.
@@ -60,12 +70,6 @@ impl Segments {
     pub fn len(&self, n: usize) -> usize {
         let begin = self.headers + n * self.size;
         self.headers + self.size.min(self.len.saturating_sub(begin))
-    }
-
-    /// Octets of the longest packet.
-    #[inline]
-    pub fn longest(&self) -> usize {
-        self.len(0)
     }
 
     /// Writes packet `n` of `frame`, which is the one that this was made of, to `out`, which has its
@@ -107,6 +111,28 @@ impl Segments {
         let all = Sum::word(partial) + Sum::word(!((self.len - self.transport) as u16)) + Sum::word(len as u16);
         let checksum = (all + Sum::of(transport) + Sum::of(payload)).checksum();
         put(transport, place, nonzero(self.kind, checksum).to_be_bytes());
+    }
+}
+
+/// Whether the IP headers of `frame` end where `kind`'s header begins: policies looked at that one (RFC 8200 §4).
+fn leads_to(frame: &[u8], kind: Kind, transport: usize) -> bool {
+    let protocol = if kind.is_tcp() { TCP } else { UDP };
+    let octet = |at: usize| frame.get(at).copied();
+    match octet(0).map(|first| (first >> 4, first & 0xf)) {
+        Some((4, ihl)) if kind != Kind::Tcp6 => {
+            ihl >= 5 && usize::from(ihl) * 4 == transport && octet(9) == Some(protocol)
+        }
+        Some((6, _)) if kind != Kind::Tcp4 => {
+            let (mut next, mut at) = (octet(6), V6_HEADER);
+            while at < transport {
+                // Hop-by-hop options, routing, destination options: what a whole packet can have there.
+                let (Some(0 | 43 | 60), Some(len)) = (next, octet(at + 1)) else { return false };
+                next = octet(at);
+                at += 8 + usize::from(len) * 8;
+            }
+            at == transport && next == Some(protocol)
+        }
+        _ => false,
     }
 }
 

@@ -289,6 +289,15 @@ fn what_differs_stays_alone() {
     let mut packets = shape.packets(&payload(300), 100);
     packets.swap(0, 1);
     assert_eq!(merged(&packets, ALL).len(), 3);
+    // What can't join is not overtaken by what could: here without a checksum, as fragments and empty datagrams are.
+    let mut packets = udp(true).packets(&payload(300), 100);
+    packets[1][46..48].fill(0);
+    let frames: Vec<_> = merged(&packets, ALL).into_iter().map(|(_, frame)| frame).collect();
+    assert_eq!(frames, packets);
+    // A header that the kernel would refuse is not made right.
+    let mut packets = tcp(false).packets(&payload(300), 100);
+    packets[1][10] ^= 1;
+    assert_eq!(merged(&packets, ALL).len(), 3);
     // A checksum that is absent can't be computed by the kernel as if it were there.
     let mut packets = shape.packets(&payload(300), 100);
     packets.iter_mut().for_each(|packet| packet[26..28].fill(0));
@@ -320,10 +329,20 @@ fn frames_that_do_not_fit_their_head_are_refused() {
         (&frame, Head { segments: Some((Kind::Tcp4, 0)), ..head }),
         (&frame, Head { checksum: None, ..head }),
         (&frame, Head { checksum: partial(10, 16), ..head }),
+        (&frame, Head { checksum: partial(24, 16), ..head }),
+        (&frame, Head { segments: Some((Kind::Tcp6, 1000)), ..head }),
+        (&frame, Head { segments: Some((Kind::Udp, 1000)), ..head }),
         (&frame, Head { checksum: partial(u16::MAX, 16), ..head }),
     ] {
         assert_eq!(Segments::of(frame, &head), Err(Malformed), "{head:?}");
     }
+    // Behind what look like extension headers, another one than policies saw.
+    let extended = Shape { extension: true, ..tcp(true) };
+    let hidden = extended.unfinished(&payload(3000), 0, 0, 0x10);
+    assert!(Segments::of(&hidden, &extended.head(1000)).is_ok());
+    assert_eq!(Segments::of(&hidden, &Head { checksum: partial(40, 16), ..extended.head(1000) }), Err(Malformed));
+    let many = udp(false).unfinished(&payload(5000), 0, 0, 0);
+    assert_eq!(Segments::of(&many, &udp(false).head(1)), Err(Malformed), "5000 packets of one octet");
     let mut packet = frame.clone();
     assert_eq!(complete(&mut packet, Partial { start: 20, offset: u16::MAX }), Err(Malformed));
     assert_eq!(complete(&mut packet, Partial { start: u16::MAX, offset: 0 }), Err(Malformed));

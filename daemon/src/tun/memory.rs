@@ -1,6 +1,7 @@
 //! The in-memory twin of the TUN device: a test or a demonstration plays the inner network.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Frame, Tun, Wait};
@@ -21,6 +22,9 @@ pub struct MemoryTun {
     /// From the gateway to the inner network.
     inbound: Frames<Head>,
     offloads: Offloads,
+    /// Whether it refuses what it says it takes, and how often it did.
+    refuses: AtomicBool,
+    refused: AtomicU64,
 }
 
 impl MemoryTun {
@@ -32,7 +36,18 @@ impl MemoryTun {
     /// A device with no packets that takes frames of several.
     pub fn with_offloads(name: &str, offloads: Offloads) -> Self {
         let (outbound, inbound) = (Frames::new(QUEUE, PACKET), Frames::new(QUEUE, PACKET));
-        Self { name: name.to_owned(), outbound, inbound, offloads }
+        let (refuses, refused) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { name: name.to_owned(), outbound, inbound, offloads, refuses, refused }
+    }
+
+    /// From now on it refuses frames of several packets, as kernels do that know only some kinds.
+    pub fn refuse_frames(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
+    }
+
+    /// How many frames it refused.
+    pub fn frames_refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Plays a host of the inner network that sends `packet`; `false` if the device's queue is full.
@@ -83,6 +98,10 @@ impl Tun for MemoryTun {
     }
 
     fn write_frame(&self, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        if head.segments.is_some() && self.refuses.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let pieces = pieces.iter().map(|piece| &**piece);
         if self.inbound.push_pieces(pieces, *head) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }

@@ -19,12 +19,12 @@ use super::audit::{AuditEvent, Reason};
 use super::counters::Inbound as Fate;
 use super::{BATCH, DataPath, Datagram, Signal, Start};
 use crate::net::{Buffers, Channel, MAX_SEGMENTS, Received};
-use crate::offload::{MAX_GROUP, Merger};
+use crate::offload::{Headers, MAX_GROUP, Merger};
 
 /// Largest ESP packet: a whole UDP datagram.
 const MAX_PACKET: usize = 65_535;
-/// What ESP packets measure on usual links, octets. The packets of a batch lie close together: farther apart, and at equal
-/// distances, they would drive each other out of the cache.
+/// What ESP packets measure on usual links, octets. The packets of a batch lie close together: farther apart, and at
+/// equal distances, they would drive each other out of the cache.
 const USUAL_PACKET: usize = 2048 - PacketBuf::INBOUND_HEADROOM;
 /// TTL or hop limit of a packet that transport mode delivers: it has arrived.
 const HOP_LIMIT: u8 = 64;
@@ -247,7 +247,7 @@ fn open(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
 
 /// Hands the packets of an SA that may be delivered to the inner network, those of a flow together.
 fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
-    let (mut packets, mut octets) = (0, 0);
+    let (mut packets, mut octets, mut refused) = (0, 0, None);
     merger.clear();
     for (position, slot) in run.iter().enumerate().filter(|(_, slot)| slot.admitted) {
         merger.add(position, slot.packet.data(), |at| run.get(at).map_or(&[], |slot| slot.packet.data()));
@@ -255,33 +255,49 @@ fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
         octets += slot.packet.len() as u64;
     }
     for group in merger.groups() {
-        let mut members = merger.members(group).filter_map(|at| run.get(at));
-        let Some(first) = members.next() else { continue };
-        let written = match group.headers(first.packet.data()) {
-            None => path.tun.write(first.packet.data()),
-            Some(headers) => {
-                let mut pieces = [IoSlice::new(&[]); MAX_GROUP + 1];
-                let head = headers.octets();
-                pieces[0] = IoSlice::new(head);
-                let mut used = 1;
-                for (piece, slot) in pieces.iter_mut().skip(1).zip(std::iter::once(first).chain(members)) {
-                    *piece = IoSlice::new(slot.packet.data().get(head.len()..).unwrap_or_default());
-                    used += 1;
+        let members = || merger.members(group).filter_map(|at| run.get(at));
+        if let Some(headers) = members().next().and_then(|first| group.headers(first.packet.data())) {
+            match write_group(path, &headers, members()) {
+                Ok(()) => {
+                    path.counters.inbound(Fate::Delivered, group.count() as u64);
+                    continue;
                 }
-                path.tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default())
-            }
-        };
-        match written {
-            Ok(()) => path.counters.inbound(Fate::Delivered, group.count() as u64),
-            Err(_) => {
-                let (pair, policy) = (Some(sa.id()), Some(sa.pair().policy()));
-                for slot in merger.members(group).filter_map(|at| run.get(at)) {
-                    end(path, Fate::Undelivered, AuditEvent { pair, policy, ..slot.event(Fate::Undelivered) });
+                // Some kernels don't know of it, or not of all kinds.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    refused = headers.head.segments.map(|(kind, _)| kind);
                 }
+                Err(_) => {}
             }
         }
+        members().for_each(|slot| write(path, sa, slot));
+    }
+    if let Some(kind) = refused {
+        merger.refuse(kind);
+        tracing::warn!("the TUN device does not take {kind:?} packets together: from now on one by one");
     }
     path.tell(sa.pair(), sa.count(Instant::now(), packets, octets));
+}
+
+fn write_group<'s>(path: &DataPath, headers: &Headers, members: impl Iterator<Item = &'s Slot>) -> io::Result<()> {
+    let mut pieces = [IoSlice::new(&[]); MAX_GROUP + 1];
+    let octets = headers.octets();
+    pieces[0] = IoSlice::new(octets);
+    let mut used = 1;
+    for (piece, slot) in pieces.iter_mut().skip(1).zip(members) {
+        *piece = IoSlice::new(slot.packet.data().get(octets.len()..).unwrap_or_default());
+        used += 1;
+    }
+    path.tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default())
+}
+
+fn write(path: &DataPath, sa: &InboundSa, slot: &Slot) {
+    match path.tun.write(slot.packet.data()) {
+        Ok(()) => path.counters.inbound(Fate::Delivered, 1),
+        Err(_) => {
+            let (pair, policy) = (Some(sa.id()), Some(sa.pair().policy()));
+            end(path, Fate::Undelivered, AuditEvent { pair, policy, ..slot.event(Fate::Undelivered) });
+        }
+    }
 }
 
 /// A packet found its end.

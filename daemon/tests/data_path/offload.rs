@@ -171,6 +171,20 @@ fn what_is_left_to_be_done_is_done_or_the_packet_is_dropped() {
     a.check_counters();
 }
 
+/// A device that says it takes frames, and does not.
+#[test]
+fn a_device_that_refuses_frames_gets_packets() {
+    let (mut a, mut b) = pair(&ENCR[0], ALL, ALL);
+    b.tun.refuse_frames();
+    let payload = payload(10_000);
+    for _ in 0..2 {
+        let (got, frames) = cross(&mut a, &mut b, &frame(Kind::Tcp4, &payload, 1000), 10);
+        check(Kind::Tcp4, &got, &payload, 1000);
+        assert_eq!(frames, 10);
+    }
+    assert_eq!(b.tun.frames_refused(), 1, "not tried again");
+}
+
 #[test]
 fn frames_allocate_nothing() {
     let (mut a, mut b) = pair(&ENCR[0], ALL, ALL);

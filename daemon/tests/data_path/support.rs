@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Wire};
+use cygnet::net::{Buffers, Channel, MemoryNet, Net, Outgoing, PathMtus, Received, Unsent, Wire};
 use cygnet::offload::Offloads;
 use cygnet::tun::{MemoryTun, Tun};
 use cygnet::workers::{DataPath, Datagram, Inbound, InboundWorker, Outbound, OutboundWorker, Releaser, Signal};
@@ -251,16 +251,13 @@ impl Net for Recorder {
     fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> std::io::Result<bool> {
         Ok(false)
     }
-    fn send(&self, outgoing: &Outgoing<'_>) -> std::io::Result<()> {
+    fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
         let packets = outgoing.datagrams.len();
         self.sent.lock().expect("no panic").push((outgoing.traffic_class, outgoing.df, packets));
         Ok(())
     }
     fn path_mtus(&self) -> &PathMtus {
         &self.path_mtus
-    }
-    fn max_segments(&self, _: Channel) -> usize {
-        64
     }
     fn stop(&self) {}
 }

@@ -29,9 +29,10 @@ pub(super) fn play(lab: &Lab, number: usize, folder: &Path) -> Result<()> {
     for node in &mut mesh.nodes {
         node.write("psk", "a secret of test machines, known to all\n")?;
         let (us, them) = (node.address(), address(3 - node.number));
-        // Without extended sequence numbers, which would take an old packet for one of the far future.
+        // Without extended sequence numbers, which would take an old packet for one of the far future; without offloads,
+        // so that what is captured and spoiled are single packets.
         node.configure(
-            "",
+            "offloads = \"none\"",
             &format!(
                 "[connections.peer]\nlocal_addrs = \"{us}\"\nremote_addrs = \"{them}\"\n\
                  children.host = {{ mode = \"transport\", start_action = \"trap\", \

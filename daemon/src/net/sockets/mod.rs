@@ -23,7 +23,7 @@ use self::clear::Clear;
 pub(super) use self::message::BATCH;
 use self::outer::OuterSocket;
 use super::wake::{self, Wake};
-use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received};
+use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received, Unsent};
 use crate::offload::Offload;
 
 /// How long a sender waits for room in a socket before the packet is dropped, milliseconds.
@@ -147,22 +147,19 @@ fn no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-/// Several datagrams in one system call if possible, else one by one.
-fn send(socket: &OuterSocket, outgoing: &Outgoing<'_>) -> io::Result<()> {
+/// Several datagrams in one piece if possible, else as many as possible per system call.
+fn send(socket: &OuterSocket, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
     let datagrams = outgoing.datagrams;
-    match datagrams {
-        [_] => return socket.send(outgoing, datagrams, None),
-        [first, ..] if outgoing.channel != Channel::RawEsp => {
-            if let Ok(together) = u16::try_from(first.len())
-                && socket.max_segments() > 1
-                && socket.send(outgoing, datagrams, Some(together)).is_ok()
-            {
-                return Ok(());
-            }
+    if let [first, _, ..] = datagrams
+        && socket.cuts()
+        && let Ok(together) = u16::try_from(first.len())
+    {
+        match socket.send(outgoing, datagrams, Some(together)) {
+            // The device cannot cut, or the datagrams exceed its MTU: one by one, fragmented where need be.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE)) => {}
+            result => return Ok(result?),
         }
-        _ => {}
     }
-    // No UDP, or the device cannot segment, or the datagrams exceed its MTU: one by one, fragmented where need be.
     socket.send_each(outgoing)
 }
 
@@ -182,15 +179,15 @@ impl Net for Sockets {
         Ok(true)
     }
 
-    fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+    fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
         if outgoing.channel == Channel::Clear {
-            return outgoing.datagrams.iter().try_for_each(|packet| self.clear.send(packet));
+            return Ok(outgoing.datagrams.iter().try_for_each(|packet| self.clear.send(packet))?);
         }
         let Some(socket) = self.sender(outgoing) else {
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket for this source address"));
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket for this source address").into());
         };
         let result = send(socket, outgoing);
-        if outgoing.df && result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
+        if outgoing.df && result.as_ref().is_err_and(|unsent| unsent.error.raw_os_error() == Some(libc::EMSGSIZE)) {
             self.path_mtus.look_up();
         }
         result
@@ -209,11 +206,6 @@ impl Net for Sockets {
         }
         all.retain(|offload| matches!(offload, Offload::UdpSend | Offload::UdpReceive));
         all
-    }
-
-    fn max_segments(&self, channel: Channel) -> usize {
-        let of = |socket: &OuterSocket| socket.max_segments();
-        self.sockets.iter().filter(|socket| socket.channel == channel).map(of).min().unwrap_or(1)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::control::{Control, IcmpError};
 use super::message::{self, Message};
 use super::{Faults, PATIENCE, SOCKET_BUFFER};
-use crate::net::{Buffers, Channel, MAX_SEGMENTS, Outgoing, PathMtus, Received, wake};
+use crate::net::{Buffers, Channel, Outgoing, PathMtus, Received, Unsent, wake};
 use crate::offload::Offload;
 
 /// IP protocol number of ESP.
@@ -72,8 +72,8 @@ impl OuterSocket {
 
     fn new(socket: Socket, channel: Channel, bound: SocketAddr, df: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        // Best effort: without CAP_NET_ADMIN the system's limits (net.core.[rw]mem_max) cut it, by default to what a few
-        // large pieces take.
+        // Best effort: without CAP_NET_ADMIN the system's limits (net.core.[rw]mem_max) cut it, by default to what a
+        // few large pieces take.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER));
         let _ = setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER)
@@ -101,10 +101,9 @@ impl OuterSocket {
         known.into_iter().filter_map(|(on, offload)| on.then_some(offload))
     }
 
-    /// How many datagrams it takes in one system call.
-    pub(super) fn max_segments(&self) -> usize {
-        let several = self.channel == Channel::RawEsp || self.segments.load(Ordering::Relaxed);
-        if several { MAX_SEGMENTS } else { 1 }
+    /// Whether it takes several datagrams in one piece.
+    pub(super) fn cuts(&self) -> bool {
+        self.segments.load(Ordering::Relaxed)
     }
 
     /// Reads what is there, at most one batch.
@@ -194,23 +193,38 @@ impl OuterSocket {
 }
 
 impl OuterSocket {
-    /// Sends each datagram by itself, as many as possible per system call. What is refused is left out.
+    /// Sends each datagram by itself, as many as possible per system call. What is refused is left out; where there is no
+    /// room, it waits once.
     ///
     /// # Errors
-    /// The first there was.
-    pub(super) fn send_each(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+    /// The first there was, and all that were left out.
+    pub(super) fn send_each(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
         let (destination, control) = self.envelope(outgoing);
-        let (mut rest, mut result) = (outgoing.datagrams, Ok(()));
-        while let Some((first, others)) = rest.split_first() {
-            match message::send_many(self.socket.as_fd(), rest, destination, &control) {
-                Ok(sent) => rest = rest.get(sent.max(1)..).unwrap_or_default(),
-                Err(_) => {
-                    result = result.and(self.send(outgoing, std::slice::from_ref(first), None));
-                    rest = others;
+        let (mut at, mut waited, mut unsent) = (0, false, None::<Unsent>);
+        while let Some(rest @ [first, ..]) = outgoing.datagrams.get(at..) {
+            let error = match message::send_many(self.socket.as_fd(), rest, destination, &control) {
+                Ok(sent) => {
+                    at += sent.max(1);
+                    continue;
                 }
-            }
+                Err(error) => error,
+            };
+            let lost = if error.kind() == io::ErrorKind::WouldBlock {
+                if !std::mem::replace(&mut waited, true) {
+                    wake::wait_writable(self.socket.as_fd(), PATIENCE);
+                    continue;
+                }
+                rest.len()
+            } else {
+                // It may be about an earlier datagram: an ICMP error comes out once, in place of sending this one.
+                let again = message::send(self.socket.as_fd(), std::slice::from_ref(first), destination, &control);
+                usize::from(again.is_err())
+            };
+            let all = unsent.get_or_insert(Unsent { lost: 0, error });
+            (at..at + lost).for_each(|n| all.lost |= 1_u64.checked_shl(n as u32).unwrap_or(0));
+            at += lost.max(1);
         }
-        result
+        unsent.filter(|unsent| unsent.lost != 0).map_or(Ok(()), Err)
     }
 
     /// Where to, and what the kernel is told beside.

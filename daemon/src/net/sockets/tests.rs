@@ -140,6 +140,6 @@ fn what_is_no_packet_is_not_sent_in_the_clear() {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     for contents in [&[][..], &[0x45; 19], &[0x60; 39], &[0x05; 60]] {
         let result = sockets.send(&outgoing(&[IoSlice::new(contents)], Channel::Clear, nowhere, nowhere));
-        assert_eq!(result.expect_err("no packet").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(result.expect_err("no packet").error.kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -182,12 +182,13 @@ fn send_cut(path: &DataPath, packet: &[u8], flow: &Flow) -> io::Result<()> {
 }
 
 fn send_piece(path: &DataPath, contents: &[u8], flow: &Flow) -> io::Result<()> {
-    path.net.send(&Outgoing {
+    let sent = path.net.send(&Outgoing {
         datagrams: &[IoSlice::new(contents)],
         channel: Channel::Clear,
         local: (flow.local, 0).into(),
         remote: (flow.remote, 0).into(),
         traffic_class: 0,
         df: false,
-    })
+    });
+    sent.map_err(|unsent| unsent.error)
 }

@@ -41,6 +41,9 @@ use crate::tun::Wait;
 /// How long no packet comes before the cache, which keeps keys of SAs, is emptied.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Batches between two looks at whether the device was stopped.
+const STRETCH: usize = 64;
+
 /// A worker from TUN to the outer network.
 #[derive(Debug)]
 pub struct OutboundWorker {
@@ -118,7 +121,14 @@ impl OutboundWorker {
             // Without a limit only when nothing is remembered.
             let patience = (!self.cache.is_empty()).then_some(IDLE);
             match self.path.tun.wait(patience)? {
-                Wait::Ready => while self.batch()?.more {},
+                // Not for ever: it may have been stopped.
+                Wait::Ready => {
+                    for _ in 0..STRETCH {
+                        if !self.batch()?.more {
+                            break;
+                        }
+                    }
+                }
                 Wait::Idle => self.cache.clear(),
                 Wait::Stopped => return Ok(()),
             }

@@ -35,7 +35,10 @@ pub(super) fn ready(path: &DataPath, sa: &OutboundSa, slot: &mut Slot) -> bool {
         Ok(()) => return true,
         Err(Refused::Drop(reason)) => reason,
         Err(Refused::TooLong(mtu)) => {
-            tell_sender(path, slot.packet.data(), mtu);
+            // Once for a frame: the others of it have the same sender.
+            if !slot.follows {
+                tell_sender(path, slot.packet.data(), mtu);
+            }
             OutboundDrop::TooBig
         }
     };

@@ -21,12 +21,11 @@ pub(super) struct Sent {
 /// Sends the packets of `run` that are sealed, in order.
 pub(super) fn send_all(path: &DataPath, sa: &OutboundSa, outer: &Path, run: &[Slot]) -> Sent {
     let channel = if outer.udp_encapsulation { Channel::NatT } else { Channel::RawEsp };
-    let most = path.net.max_segments(channel).min(MAX_SEGMENTS);
     let mut sent = Sent::default();
     for run in run.split(|slot| !slot.sealed) {
         let mut rest = run;
         while !rest.is_empty() {
-            let (train, others) = rest.split_at(together(rest, channel, most));
+            let (train, others) = rest.split_at(together(rest, channel));
             send(path, sa, outer, channel, train, &mut sent);
             rest = others;
         }
@@ -35,7 +34,7 @@ pub(super) fn send_all(path: &DataPath, sa: &OutboundSa, outer: &Path, run: &[Sl
 }
 
 /// How many packets at the beginning of `run` leave together: at least one.
-fn together(run: &[Slot], channel: Channel, most: usize) -> usize {
+fn together(run: &[Slot], channel: Channel) -> usize {
     let Some(first) = run.first() else { return 0 };
     let (size, mut octets, mut closed) = (first.packet.len(), 0, false);
     let joins = |(at, slot): (usize, &Slot)| {
@@ -45,10 +44,10 @@ fn together(run: &[Slot], channel: Channel, most: usize) -> usize {
         // Only the last may be smaller.
         let follows = !std::mem::replace(&mut closed, len < size);
         // A frame stays in one piece, if it can: then the peer can put it together again.
-        let whole = slot.follows || at + slot.left < most && octets + slot.left * size <= MAX_TOGETHER;
+        let whole = slot.follows || at + slot.left < MAX_SEGMENTS && octets + slot.left * size <= MAX_TOGETHER;
         alike && (channel == Channel::RawEsp || follows && len <= size && octets <= MAX_TOGETHER && whole)
     };
-    run.iter().take(most).enumerate().map(joins).take_while(|&joins| joins).count().max(1)
+    run.iter().take(MAX_SEGMENTS).enumerate().map(joins).take_while(|&joins| joins).count().max(1)
 }
 
 fn send(path: &DataPath, sa: &OutboundSa, outer: &Path, channel: Channel, train: &[Slot], sent: &mut Sent) {
@@ -65,12 +64,18 @@ fn send(path: &DataPath, sa: &OutboundSa, outer: &Path, channel: Channel, train:
         traffic_class: first.traffic_class,
         df: first.df,
     };
-    let packets = train.len() as u64;
-    if path.net.send(&outgoing).is_ok() {
-        path.counters.outbound(Fate::Sealed, packets);
-        sent.packets += packets;
-        sent.octets += train.iter().map(|slot| slot.octets as u64).sum::<u64>();
-    } else {
-        drop_packets(path, sa, OutboundDrop::Send, packets, None);
+    let lost = path.net.send(&outgoing).map_or_else(|unsent| unsent.lost, |()| 0);
+    let left = |(n, slot): (usize, &Slot)| (lost >> n & 1 == 0).then_some(slot.octets as u64);
+    let (mut packets, mut octets) = (0, 0);
+    for inner in train.iter().enumerate().filter_map(left) {
+        packets += 1;
+        octets += inner;
+    }
+    path.counters.outbound(Fate::Sealed, packets);
+    sent.packets += packets;
+    sent.octets += octets;
+    let refused = train.len() as u64 - packets;
+    if refused > 0 {
+        drop_packets(path, sa, OutboundDrop::Send, refused, None);
     }
 }
