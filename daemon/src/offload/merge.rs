@@ -1,6 +1,8 @@
 //! Packets of one flow put together, as a network card would (LRO), so strictly that cutting them again gives the same
 //! packets: what cannot be put back exactly stays alone.
 
+use std::io::IoSlice;
+
 use cygnet_esp::checksum::Sum;
 
 use super::Offloads;
@@ -219,6 +221,21 @@ impl Headers {
     #[inline]
     pub fn octets(&self) -> &[u8] {
         self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    /// The group as one packet, in pieces: these headers, then the payload of each of its `members`. Returns the pieces
+    /// and how many there are.
+    #[inline]
+    pub fn pieces<'p, 'm: 'p>(
+        &'p self,
+        members: impl Iterator<Item = &'m [u8]>,
+    ) -> ([IoSlice<'p>; MAX_GROUP + 1], usize) {
+        let (mut pieces, mut used) = ([IoSlice::new(self.octets()); MAX_GROUP + 1], 1);
+        for (piece, packet) in pieces.iter_mut().skip(1).zip(members) {
+            *piece = IoSlice::new(packet.get(self.len..).unwrap_or_default());
+            used += 1;
+        }
+        (pieces, used)
     }
 }
 

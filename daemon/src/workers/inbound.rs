@@ -1,7 +1,7 @@
 //! UDP batch → classify → sad → open in place → selector check → TUN (RFC 4301 §5.2, RFC 4303 §3.4).
 
 use std::borrow::{Borrow, BorrowMut};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use super::audit::{AuditEvent, Reason};
 use super::counters::Inbound as Fate;
 use super::{BATCH, DataPath, Datagram, Signal, Start};
 use crate::net::{Buffers, Channel, MAX_SEGMENTS, Received};
-use crate::offload::{Headers, MAX_GROUP, Merger};
+use crate::offload::Merger;
 
 /// Largest ESP packet: a whole UDP datagram.
 const MAX_PACKET: usize = 65_535;
@@ -257,7 +257,8 @@ fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
     for group in merger.groups() {
         let members = || merger.members(group).filter_map(|at| run.get(at));
         if let Some(headers) = members().next().and_then(|first| group.headers(first.packet.data())) {
-            match write_group(path, &headers, members()) {
+            let (pieces, used) = headers.pieces(members().map(|slot| slot.packet.data()));
+            match path.tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default()) {
                 Ok(()) => {
                     path.counters.inbound(Fate::Delivered, group.count() as u64);
                     continue;
@@ -276,18 +277,6 @@ fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
         tracing::warn!("the TUN device does not take {kind:?} packets together: from now on one by one");
     }
     path.tell(sa.pair(), sa.count(Instant::now(), packets, octets));
-}
-
-fn write_group<'s>(path: &DataPath, headers: &Headers, members: impl Iterator<Item = &'s Slot>) -> io::Result<()> {
-    let mut pieces = [IoSlice::new(&[]); MAX_GROUP + 1];
-    let octets = headers.octets();
-    pieces[0] = IoSlice::new(octets);
-    let mut used = 1;
-    for (piece, slot) in pieces.iter_mut().skip(1).zip(members) {
-        *piece = IoSlice::new(slot.packet.data().get(octets.len()..).unwrap_or_default());
-        used += 1;
-    }
-    path.tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default())
 }
 
 fn write(path: &DataPath, sa: &InboundSa, slot: &Slot) {

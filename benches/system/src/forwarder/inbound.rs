@@ -1,10 +1,10 @@
 //! UDP to TUN.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-use cygnet::offload::{MAX_GROUP, Merger};
+use cygnet::offload::Merger;
 use cygnet::tun::{Tun, TunDevice};
 use nix::libc;
 
@@ -72,20 +72,14 @@ impl Inbound {
         merger.clear();
         (0..packets.len()).for_each(|at| merger.add(at, packet(at), packet));
         for group in merger.groups() {
-            let mut members = merger.members(group).map(packet);
-            let Some(first) = members.next() else { continue };
+            let members = || merger.members(group).map(packet);
+            let Some(first) = members().next() else { continue };
             // What the device refuses is lost, as on any link.
             let _ = match group.headers(first) {
                 None => tun.write(first),
                 Some(headers) => {
-                    let mut pieces = [IoSlice::new(&[]); MAX_GROUP + 1];
-                    let head = headers.octets();
-                    pieces[0] = IoSlice::new(head);
-                    let all = std::iter::once(first).chain(members);
-                    for (piece, packet) in pieces.iter_mut().skip(1).zip(all) {
-                        *piece = IoSlice::new(packet.get(head.len()..).unwrap_or_default());
-                    }
-                    tun.write_frame(&headers.head, pieces.get(..=group.count()).unwrap_or_default())
+                    let (pieces, used) = headers.pieces(members());
+                    tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default())
                 }
             };
         }

@@ -41,8 +41,8 @@ impl Intake {
         Self { frame: vec![0; MAX_FRAME].into_boxed_slice(), pending: None }
     }
 
-    /// Fills `slots` from their beginning with packets of at most `mtu` octets: longer ones are cut off, and are then
-    /// found to be malformed.
+    /// Fills `slots` from their beginning with packets of at most `mtu` octets. Longer ones are cut off, or left empty if
+    /// they were part of a frame, and are then found to be malformed.
     ///
     /// # Errors
     /// When the device is gone.
