@@ -14,6 +14,7 @@ use crate::process;
 const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
+    ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
     ("swanctl", "strongswan-swanctl"),

@@ -196,7 +196,7 @@ fn run_one(lab: &Lab, case: &Case, number: usize) -> bool {
 
 fn steps(lab: &Lab, case: &Case, number: usize, folder: &Path) -> Result<()> {
     if let Some(play) = case.scenario.play {
-        return mesh::perform(lab, play, number, folder);
+        return mesh::perform(lab, play, case, number, folder);
     }
     let mut bed = Bed::new(lab, case, number, folder).context("test bed")?;
     case.scenario.steps.iter().try_for_each(|step| step::perform(&mut bed, step).context(format!("{step:?}")))

@@ -11,6 +11,7 @@
 //! | `no_downtime` | nothing → `use` → `require` → new authority → off, nothing lost |
 //! | `forged` | clear packets in a peer's name |
 //! | `crash` | a killed daemon |
+//! | `offloads` | packets of every size and shape, with offloads on and off |
 
 mod authority;
 mod crash;
@@ -19,6 +20,7 @@ mod kernel;
 mod net;
 mod no_downtime;
 mod node;
+mod offloads;
 mod traffic;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ pub(crate) use traffic::echo;
 
 use crate::bed::Lab;
 use crate::failure::Result;
+use crate::scenario::Case;
 
 /// What is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -40,16 +43,19 @@ pub(crate) enum Play {
     Forged,
     /// A killed daemon's host, and its next start.
     Crash,
+    /// Packets of every size and shape between two gateways, with offloads on and off.
+    Offloads,
 }
 
-/// Plays it.
+/// Plays it, as `case` wants it.
 ///
 /// # Errors
 /// When something is not as the scenario says.
-pub(crate) fn perform(lab: &Lab, play: Play, number: usize, folder: &Path) -> Result<()> {
+pub(crate) fn perform(lab: &Lab, play: Play, case: &Case, number: usize, folder: &Path) -> Result<()> {
     match play {
         Play::NoDowntime => no_downtime::play(lab, number, folder),
         Play::Forged => forged::play(lab, number, folder),
         Play::Crash => crash::play(lab, number, folder),
+        Play::Offloads => offloads::play(lab, number, folder, case.esp),
     }
 }
