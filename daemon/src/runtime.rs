@@ -139,7 +139,7 @@ impl Gateway {
             Mtu::Auto => path_mtu::tun_mtu(&gateway.listen, config.ciphers()).await.map_err(tun_failed)?,
         };
         let offloads = Offloads::among(&gateway.offloads);
-        let tun = TunDevice::create(&gateway.tun, mtu, offloads).await.map_err(tun_failed)?;
+        let tun = TunDevice::create(&gateway.tun, mtu, gateway.workers, offloads).await.map_err(tun_failed)?;
         let listen = Listen {
             addresses: gateway.listen.clone(),
             ike_port: gateway.ike_port,
@@ -147,6 +147,7 @@ impl Gateway {
             raw_esp: gateway.raw_esp,
             fwmark: gateway.fwmark,
             offloads: gateway.offloads.clone(),
+            queues: gateway.workers,
             learn_path_mtu: gateway.unprotected_icmp.contains(&IcmpError::PacketTooBig),
         };
         let net: Arc<dyn Net> = Arc::new(Sockets::bind(&listen).map_err(StartError::Sockets)?);
@@ -188,7 +189,7 @@ impl Gateway {
         let (datagrams, inbox) = mpsc::channel(IKE_QUEUE);
         let (failed, failures) = mpsc::unbounded_channel();
         let threads =
-            Threads::spawn(&path, config.gateway.workers, &datagrams, &failed).map_err(StartError::Threads)?;
+            Threads::spawn(&path, config.gateway.pin_workers, &datagrams, &failed).map_err(StartError::Threads)?;
         let endpoint = Endpoint::new(config.ike.clone(), Box::new(rand::make_rng::<StdRng>()), now());
         let nat_keepalive = config.gateway.nat_keepalive;
         let wanted = Wanted::all(&config.ike);

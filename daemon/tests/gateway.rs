@@ -49,8 +49,12 @@ fn configuration(side: u8, more: &str) -> String {
 }
 
 fn site(wire: &Arc<Wire>, side: u8, more: &str) -> Site {
-    let net = Arc::new(wire.host([192, 0, 2, side].into(), 500, 4500));
-    let tun = Arc::new(MemoryTun::new("memory"));
+    site_with_queues(wire, side, more, 1)
+}
+
+fn site_with_queues(wire: &Arc<Wire>, side: u8, more: &str, queues: usize) -> Site {
+    let net = Arc::new(wire.host_with_queues([192, 0, 2, side].into(), 500, 4500, queues));
+    let tun = Arc::new(MemoryTun::with_queues("memory", Offloads::default(), queues));
     let gateway = gateway(&configuration(side, more), net, Arc::clone(&tun) as Arc<dyn Tun>);
     let handle = gateway.handle();
     Site { gateway, handle, tun }
@@ -319,42 +323,58 @@ async fn manual_sas_carry_packets_without_ike() {
     timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
 }
 
+/// Of several flows, each packet once, and the packets of each flow in order: no thread overtakes another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_workers_in_each_direction_carry_packets_together() {
+async fn several_workers_keep_the_order_of_each_flow() {
+    const FLOWS: u8 = 5;
+    const PACKETS: usize = 600;
     let wire = Wire::new();
-    let b = site(&wire, 2, "[gateway]\nworkers = 2");
-    let a = site(&wire, 1, "start_action = \"start\"\n[gateway]\nworkers = 2");
+    let b = site_with_queues(&wire, 2, "", 2);
+    let a = site_with_queues(&wire, 1, "start_action = \"start\"", 2);
     until(&a.handle, child).await;
     crosses(&a, &b, packet(1, 2, 0)).await;
+    // What was sent until the first arrived.
+    while b.tun.take(Duration::from_millis(100), |_| ()).is_some() {}
     let (source, sink) = (Arc::clone(&a.tun), Arc::clone(&b.tun));
     let arrived = tokio::task::spawn_blocking(move || {
-        let mut arrived = 0;
-        for _ in 0..40 {
-            for _ in 0..50 {
-                assert!(source.inject(&packet(1, 2, 9)));
+        let mut arrived = [0; FLOWS as usize];
+        for n in 0..PACKETS {
+            for flow in 0..FLOWS {
+                let mut packet = packet(1, 2, flow);
+                packet[15] = flow;
+                packet[30..38].copy_from_slice(&n.to_be_bytes());
+                assert!(source.wait_room(1, PATIENCE) && source.inject(&packet));
             }
-            // Each exactly once, in whatever order: threads overtake each other.
-            for _ in 0..50 {
-                let mine = sink.take(Duration::from_secs(5), |got| got == packet(1, 2, 9));
-                arrived += u32::from(mine == Some(true));
+            // No queue overflows; and enough are under way for threads to meet.
+            for _ in 0..if n < 100 { 0 } else { usize::from(FLOWS) } {
+                sink.take(PATIENCE, |got| note(got, &mut arrived)).expect("it arrives");
             }
         }
+        while sink.take(Duration::from_millis(200), |got| note(got, &mut arrived)).is_some() {}
         arrived
     });
-    assert_eq!(arrived.await.expect("no panic"), 2000);
+    assert_eq!(arrived.await.expect("no panic"), [PACKETS; FLOWS as usize]);
     until(&b.handle, |status| counters_sum(status).then_some(())).await;
     timeout(PATIENCE, a.gateway.shutdown()).await.expect("a stop is bounded");
     timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
+}
+
+/// A numbered packet of a flow, which must be the next one.
+fn note(packet: &[u8], arrived: &mut [usize]) {
+    let number = usize::from_be_bytes(packet[30..38].try_into().expect("eight octets"));
+    let next = &mut arrived[usize::from(packet[15])];
+    assert_eq!(number, *next, "flow {}", packet[15]);
+    *next += 1;
 }
 
 /// A device that somebody removed.
 struct Removed;
 
 impl Tun for Removed {
-    fn wait(&self, _: Option<Duration>) -> io::Result<Wait> {
+    fn wait(&self, _: usize, _: Option<Duration>) -> io::Result<Wait> {
         Ok(Wait::Ready)
     }
-    fn read(&self, _: &mut [u8]) -> io::Result<Option<Frame>> {
+    fn read(&self, _: usize, _: &mut [u8]) -> io::Result<Option<Frame>> {
         Err(io::Error::other("file descriptor in bad state"))
     }
     fn write(&self, _: &[u8]) -> io::Result<()> {
@@ -377,7 +397,7 @@ impl Tun for Removed {
 struct Trap(PathMtus);
 
 impl Net for Trap {
-    fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+    fn receive(&self, _: usize, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
         panic!("a bug")
     }
     fn send(&self, _: &Outgoing<'_>) -> Result<(), Unsent> {
@@ -444,8 +464,8 @@ struct BehindNat {
 }
 
 impl Net for BehindNat {
-    fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
-        self.outside.receive(buffers, &mut |received| {
+    fn receive(&self, queue: usize, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        self.outside.receive(queue, buffers, &mut |received| {
             let local = SocketAddr::new(self.inside, received.local.port());
             each(Received { local, ..received });
         })

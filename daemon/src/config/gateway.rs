@@ -12,6 +12,9 @@ use crate::offload::Offload;
 /// Where the daemon listens when nothing else is configured.
 pub const DEFAULT_CONTROL: &str = "/run/cygnet/vici.sock";
 
+/// Threads of the data path in each direction, at most.
+const MAX_WORKERS: usize = 64;
+
 /// What belongs to this host, not to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
@@ -37,8 +40,10 @@ pub struct Gateway {
     pub route_table: u32,
     /// Mark of our own sockets, whose packets never take that table.
     pub fwmark: u32,
-    /// Threads of the data path.
+    /// Threads of the data path in each direction, and queues of the TUN device.
     pub workers: usize,
+    /// Whether each of them is bound to a core.
+    pub pin_workers: bool,
     /// What is left to the kernel where it can do it, many packets at a time.
     pub offloads: Vec<Offload>,
     /// Idle time after which the mapping of a NAT before us is refreshed (RFC 3948 §4), if at all.
@@ -52,6 +57,11 @@ pub struct Gateway {
     pub icmp_prohibited: bool,
     /// Whether SAs without IKE are allowed.
     pub manual_sas: bool,
+}
+
+/// One worker for each core that this process may use, at most [`MAX_WORKERS`].
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
 }
 
 /// The ICMP error messages, of both families. The administrator accepts or rejects each (RFC 4301 §6.1.1).
@@ -118,7 +128,8 @@ impl Default for Gateway {
             mtu: Mtu::Auto,
             route_table: 7296,
             fwmark: 0x7296,
-            workers: 1,
+            workers: cores(),
+            pin_workers: false,
             offloads: Offload::all(),
             nat_keepalive: Some(Duration::from_secs(20)),
             clear_filter: true,
@@ -148,6 +159,7 @@ impl Gateway {
             route_table,
             fwmark,
             workers,
+            pin_workers,
             offloads,
             clear_filter,
             unprotected_icmp,
@@ -168,6 +180,7 @@ impl Gateway {
             ("route_table", *route_table != new.route_table),
             ("fwmark", *fwmark != new.fwmark),
             ("workers", *workers != new.workers),
+            ("pin_workers", *pin_workers != new.pin_workers),
             ("offloads", *offloads != new.offloads),
             ("clear_filter", *clear_filter != new.clear_filter),
             ("unprotected_icmp", *unprotected_icmp != new.unprotected_icmp),
@@ -244,9 +257,10 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
         section.mistake("route_table", "this table is the system's own", "default, main or local", remedy);
     }
     number(&mut gateway.fwmark, section.integer("fwmark", 1..=u64::from(u32::MAX)));
-    if let Some(workers) = section.integer("workers", 1..=64) {
+    if let Some(workers) = section.integer("workers", 1..=MAX_WORKERS as u64) {
         gateway.workers = usize::try_from(workers).expect("the range was checked");
     }
+    gateway.pin_workers = section.flag("pin_workers").unwrap_or(gateway.pin_workers);
     gateway.clear_filter =
         section.word("clear_filter", &[("on", true), ("off", false)]).unwrap_or(gateway.clear_filter);
     if !gateway.clear_filter {

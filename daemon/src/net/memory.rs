@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::frames::Frames;
 use super::sockets::BATCH;
+use super::steering::queue_of;
 use super::{Buffers, Channel, Net, Outgoing, PathMtus, Received, Unsent};
 
 /// Frames a gateway may leave unread before the wire drops.
@@ -25,13 +26,16 @@ struct Tag {
     traffic_class: u8,
 }
 
+/// A host's receive queues.
+type Inboxes = Arc<[Frames<Tag>]>;
+
 /// What the hosts take for the MTU of their link, octets.
 const LINK: u16 = 1500;
 
 /// Joins any number of [`MemoryNet`]s; delivers by destination address, in order, without loss until a queue is full.
 #[derive(Debug)]
 pub struct Wire {
-    hosts: Mutex<HashMap<IpAddr, Arc<Frames<Tag>>>>,
+    hosts: Mutex<HashMap<IpAddr, Inboxes>>,
     /// Largest packet, IP header included, octets.
     mtu: AtomicU16,
 }
@@ -49,11 +53,22 @@ impl Wire {
 
     /// A host with this address and these IKE and NAT traversal ports.
     pub fn host(self: &Arc<Self>, address: IpAddr, ike_port: u16, nat_port: u16) -> MemoryNet {
-        let inbox = Arc::new(Frames::new(QUEUE, FRAME));
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(address, Arc::clone(&inbox));
+        self.host_with_queues(address, ike_port, nat_port, 1)
+    }
+
+    /// The same with `queues` receive queues.
+    pub fn host_with_queues(
+        self: &Arc<Self>,
+        address: IpAddr,
+        ike_port: u16,
+        nat_port: u16,
+        queues: usize,
+    ) -> MemoryNet {
+        let inboxes: Inboxes = (0..queues.max(1)).map(|_| Frames::new(QUEUE, FRAME)).collect();
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(address, Arc::clone(&inboxes));
         let clear = Frames::new(QUEUE, FRAME);
         let path_mtus = PathMtus::new(Some(LINK));
-        MemoryNet { wire: Arc::clone(self), inbox, clear, address, ike_port, nat_port, path_mtus }
+        MemoryNet { wire: Arc::clone(self), inboxes, clear, address, ike_port, nat_port, path_mtus }
     }
 }
 
@@ -61,7 +76,7 @@ impl Wire {
 #[derive(Debug)]
 pub struct MemoryNet {
     wire: Arc<Wire>,
-    inbox: Arc<Frames<Tag>>,
+    inboxes: Inboxes,
     /// What was sent in the clear: it goes to hosts that are not on the wire.
     clear: Frames<()>,
     address: IpAddr,
@@ -86,12 +101,16 @@ impl MemoryNet {
 }
 
 impl Net for MemoryNet {
-    fn receive(&self, _: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
-        if !self.inbox.wait() {
+    fn queues(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    fn receive(&self, queue: usize, _: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        let Some(inbox) = self.inboxes.get(queue).filter(|inbox| inbox.wait()) else {
             return Ok(false);
-        }
+        };
         for _ in 0..BATCH {
-            let taken = self.inbox.pop(|bytes, tag| {
+            let taken = inbox.pop(|bytes, tag| {
                 each(Received {
                     bytes,
                     channel: tag.channel,
@@ -116,10 +135,10 @@ impl Net for MemoryNet {
             return Ok(());
         }
         let hosts = self.wire.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(inbox) = hosts.get(&outgoing.remote.ip()) else {
+        let Some(inboxes) = hosts.get(&outgoing.remote.ip()) else {
             return Err(io::Error::from(io::ErrorKind::HostUnreachable).into());
         };
-        let inbox = Arc::clone(inbox);
+        let inboxes = Arc::clone(inboxes);
         drop(hosts);
         let tag = Tag {
             channel: outgoing.channel,
@@ -131,7 +150,7 @@ impl Net for MemoryNet {
         for frame in outgoing.datagrams {
             if outgoing.df && headers(outgoing) + frame.len() > usize::from(mtu) {
                 self.path_mtus.too_big(outgoing.remote.ip(), mtu.into(), Instant::now());
-            } else {
+            } else if let Some(inbox) = inboxes.get(queue_of(outgoing.channel, frame, inboxes.len())) {
                 inbox.push(frame, tag);
             }
         }
@@ -143,7 +162,7 @@ impl Net for MemoryNet {
     }
 
     fn stop(&self) {
-        self.inbox.close();
+        self.inboxes.iter().for_each(Frames::close);
         self.clear.close();
     }
 }
@@ -178,7 +197,7 @@ mod tests {
             let local = SocketAddr::new(path.0, 4500);
             let (datagrams, channel, traffic_class) = (&[IoSlice::new(contents)], Channel::NatT, 0);
             a.send(&Outgoing { datagrams, channel, local, remote, traffic_class, df }).expect("b is there");
-            b.inbox.pop(|bytes, _| bytes.len())
+            b.inboxes[0].pop(|bytes, _| bytes.len())
         };
         assert_eq!(send(1373, false), Some(1373));
         assert_eq!(a.path_mtus().get(path), Some(LINK));
@@ -204,13 +223,13 @@ mod tests {
         };
         a.send(&out).expect("b is on the wire");
         let mut seen = Vec::new();
-        let more = b.receive(&mut Buffers::new(), &mut |got| {
+        let more = b.receive(0, &mut Buffers::new(), &mut |got| {
             assert_eq!((got.local, got.remote, got.traffic_class), (to, from, 2));
             seen.push(got.bytes.to_vec());
         });
         assert!(more.expect("memory does not fail"));
         assert_eq!(seen, [b"aa".to_vec(), b"bb".to_vec(), b"c".to_vec()]);
         b.stop();
-        assert!(!b.receive(&mut Buffers::new(), &mut |_| ()).expect("memory does not fail"));
+        assert!(!b.receive(0, &mut Buffers::new(), &mut |_| ()).expect("memory does not fail"));
     }
 }

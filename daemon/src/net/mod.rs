@@ -11,6 +11,7 @@ pub mod memory;
 pub mod path_mtu;
 pub mod routing;
 pub mod sockets;
+pub mod steering;
 pub mod wake;
 
 use std::io::{self, IoSlice};
@@ -95,13 +96,18 @@ impl From<io::Error> for Unsent {
     }
 }
 
-/// The outer network as the daemon sees it. Used by several threads at once.
+/// The outer network as the daemon sees it. Used by several threads at once, each of which reads a queue of its own.
 pub trait Net: Send + Sync {
-    /// Waits until datagrams arrive, hands each to `each`, and returns `true`; `false` once stopped.
+    /// Queues to receive from, numbered from 0. [`steering`] says what arrives in which.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// Waits until datagrams arrive in `queue`, hands each to `each`, and returns `true`; `false` once stopped.
     ///
     /// # Errors
     /// When the sockets are unusable; what concerns single datagrams is only counted.
-    fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool>;
+    fn receive(&self, queue: usize, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool>;
 
     /// Sends, waiting a short while for room.
     ///

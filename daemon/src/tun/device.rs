@@ -2,16 +2,22 @@
 //!
 //! Offloads: with `IFF_VNET_HDR`, a [`Head`] stands before each packet in both directions. The kernel leaves TCP and UDP
 //! uncut to us only after it was told that we take them (`TUNSETOFFLOAD`); kernels before 6.2 do not know of UDP.
+//!
+//! Queues: the kernel puts the packets of a flow, by a hash that is the same in both directions, into one of those that
+//! are read. It would change its mind, and overtake itself, if answers of the flow were written to another queue; so with
+//! several there is one more that is only written to, and detached, which leaves no trace there.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::iter;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::sys::uio;
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
+use tun::AbstractDevice;
 
-use super::{Frame, Tun, Wait};
+use super::{Frame, Tun, Wait, queue};
 use crate::net::MAX_TOGETHER;
 use crate::net::wake::{self, Ready, Wake};
 use crate::offload::{Head, MAX_GROUP, Offloads};
@@ -31,7 +37,10 @@ nix::ioctl_write_int!(tun_set_offload, b'T', 208);
 
 /// A TUN interface that carries bare IP packets.
 pub struct TunDevice {
-    device: tun::Device,
+    /// Those that are read.
+    queues: Vec<tun::Device>,
+    /// The one that is written to, if there are several to read.
+    writer: Option<tun::Device>,
     name: String,
     /// Whether a [`Head`] stands before each packet.
     heads: bool,
@@ -42,23 +51,22 @@ pub struct TunDevice {
 impl TunDevice {
     /// Creates interface `name` and brings it up, with those of `wanted` that the kernel has. Packets the kernel hands
     /// over, once cut, are at most `mtu` octets, which bounds the outer packets too: inner size plus ESP, UDP and IP
-    /// headers. Inside a tokio runtime.
+    /// headers. There are `queues` to read from. Inside a tokio runtime.
     ///
     /// # Errors
     /// Without CAP_NET_ADMIN, without access to /dev/net/tun, or when the name is taken.
-    pub async fn create(name: &str, mtu: u16, wanted: Offloads) -> io::Result<Self> {
+    pub async fn create(name: &str, mtu: u16, queues: usize, wanted: Offloads) -> io::Result<Self> {
         let heads = wanted != Offloads::default();
-        let mut config = tun::Configuration::default();
-        config.tun_name(name).mtu(mtu);
-        config.platform_config(|platform| {
-            platform.vnet_hdr(heads);
-        });
-        let device = tun::create(&config).map_err(io::Error::other)?;
-        device.set_nonblock()?;
-        let mut created =
-            Self { device, name: name.to_owned(), heads, offloads: Offloads::default(), wake: Wake::new()? };
+        let kind = queue::Kind { heads, several: queues > 1 };
+        let mut first = queue::open(name, kind)?;
+        first.set_mtu(mtu).map_err(io::Error::other)?;
+        let others = (1..queues).map(|_| queue::open(name, kind)).collect::<io::Result<Vec<_>>>()?;
+        let queues = iter::once(first).chain(others).collect();
+        let writer = kind.several.then(|| writer(name, kind)).transpose()?;
+        let (name, offloads) = (name.to_owned(), Offloads::default());
+        let mut created = Self { queues, writer, name, heads, offloads, wake: Wake::new()? };
         created.offloads = created.switch_on(wanted);
-        bring_up(name, mtu).await?;
+        bring_up(&created.name, mtu).await?;
         Ok(created)
     }
 
@@ -73,14 +81,30 @@ impl TunDevice {
         let tcp = if offloads.tcp { takes::TCP } else { 0 };
         let udp = if offloads.udp { takes::UDP } else { 0 };
         // SAFETY: the descriptor is open, and the kernel takes the argument as a number.
-        unsafe { tun_set_offload(self.device.as_raw_fd(), (takes::CHECKSUM | tcp | udp) as _) }?;
+        unsafe { tun_set_offload(self.writer().as_raw_fd(), (takes::CHECKSUM | tcp | udp) as _) }?;
         Ok(())
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to `self.device`, which the returned borrow keeps alive.
-        unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
+    /// # Errors
+    /// Without such a queue.
+    fn reader(&self, queue: usize) -> io::Result<BorrowedFd<'_>> {
+        self.queues.get(queue).map(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+
+    fn writer(&self) -> BorrowedFd<'_> {
+        fd(self.writer.as_ref().unwrap_or(&self.queues[0]))
+    }
+}
+
+fn fd(queue: &tun::Device) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor belongs to `queue`, which the returned borrow keeps alive.
+    unsafe { BorrowedFd::borrow_raw(queue.as_raw_fd()) }
+}
+
+fn writer(name: &str, kind: queue::Kind) -> io::Result<tun::Device> {
+    let writer = queue::open(name, kind)?;
+    queue::detach(&writer)?;
+    Ok(writer)
 }
 
 /// Without a link-local address first: there is no link behind it, and the kernel would look for routers there.
@@ -113,20 +137,25 @@ impl std::fmt::Debug for TunDevice {
 }
 
 impl Tun for TunDevice {
-    fn wait(&self, patience: Option<Duration>) -> io::Result<Wait> {
-        Ok(match wake::wait_within(&self.wake, std::iter::once(self.fd()), patience)? {
+    fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    fn wait(&self, queue: usize, patience: Option<Duration>) -> io::Result<Wait> {
+        Ok(match wake::wait_within(&self.wake, iter::once(self.reader(queue)?), patience)? {
             None => Wait::Stopped,
             Some(Ready { readable: 0, failed: 0 }) => Wait::Idle,
             Some(_) => Wait::Ready,
         })
     }
 
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Frame>> {
+    fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<Option<Frame>> {
+        let fd = self.reader(queue)?;
         let mut head = [0; Head::LEN];
         loop {
             let heads = if self.heads { &mut head[..] } else { &mut [] };
             let before = heads.len();
-            match uio::readv(self.fd(), &mut [IoSliceMut::new(heads), IoSliceMut::new(buffer)]) {
+            match uio::readv(fd, &mut [IoSliceMut::new(heads), IoSliceMut::new(buffer)]) {
                 Ok(len) => {
                     let frame = len.checked_sub(before).zip(Head::decode(&head));
                     // Of a kind that we did not ask for: the next one.
@@ -157,7 +186,7 @@ impl Tun for TunDevice {
         for (slot, piece) in all.iter_mut().skip(1).zip(pieces) {
             *slot = *piece;
         }
-        uio::writev(self.fd(), all.get(..used).unwrap_or_default()).map(drop).map_err(io::Error::from)
+        uio::writev(self.writer(), all.get(..used).unwrap_or_default()).map(drop).map_err(io::Error::from)
     }
 
     fn offloads(&self) -> Offloads {

@@ -17,8 +17,8 @@ const PACKET: usize = 2048;
 #[derive(Debug)]
 pub struct MemoryTun {
     name: String,
-    /// From the inner network to the gateway.
-    outbound: Frames<Head>,
+    /// From the inner network to the gateway: a queue per reader.
+    outbound: Box<[Frames<Head>]>,
     /// From the gateway to the inner network.
     inbound: Frames<Head>,
     offloads: Offloads,
@@ -35,7 +35,13 @@ impl MemoryTun {
 
     /// A device with no packets that takes frames of several.
     pub fn with_offloads(name: &str, offloads: Offloads) -> Self {
-        let (outbound, inbound) = (Frames::new(QUEUE, PACKET), Frames::new(QUEUE, PACKET));
+        Self::with_queues(name, offloads, 1)
+    }
+
+    /// The same with several queues to read from.
+    pub fn with_queues(name: &str, offloads: Offloads, queues: usize) -> Self {
+        let outbound = (0..queues.max(1)).map(|_| Frames::new(QUEUE, PACKET)).collect();
+        let inbound = Frames::new(QUEUE, PACKET);
         let (refuses, refused) = (AtomicBool::new(false), AtomicU64::new(0));
         Self { name: name.to_owned(), outbound, inbound, offloads, refuses, refused }
     }
@@ -57,12 +63,22 @@ impl MemoryTun {
 
     /// Plays a host of the inner network that leaves something to be done to the device.
     pub fn inject_frame(&self, frame: &[u8], head: Head) -> bool {
-        self.outbound.push(frame, head)
+        self.outbound.get(self.queue_of(frame)).is_some_and(|queue| queue.push(frame, head))
     }
 
     /// Waits until `room` more packets can be injected, at most `patience`.
     pub fn wait_room(&self, room: usize, patience: Duration) -> bool {
-        self.outbound.wait_room(room, patience)
+        self.outbound.iter().all(|queue| queue.wait_room(room, patience))
+    }
+
+    /// A flow has one queue: that of its addresses and, for TCP and UDP over IPv4, ports.
+    fn queue_of(&self, packet: &[u8]) -> usize {
+        let flow = match packet.first() {
+            Some(first) if first >> 4 == 4 => packet.get(12..24),
+            _ => packet.get(8..40),
+        };
+        let sum: usize = flow.unwrap_or_default().iter().map(|&octet| usize::from(octet)).sum();
+        sum % self.outbound.len()
     }
 
     /// Plays the inner network that receives a packet, waiting at most `patience` for one.
@@ -77,16 +93,22 @@ impl MemoryTun {
 }
 
 impl Tun for MemoryTun {
-    fn wait(&self, patience: Option<Duration>) -> io::Result<Wait> {
-        Ok(match patience.map_or_else(|| Some(self.outbound.wait()), |patience| self.outbound.wait_within(patience)) {
+    fn queues(&self) -> usize {
+        self.outbound.len()
+    }
+
+    fn wait(&self, queue: usize, patience: Option<Duration>) -> io::Result<Wait> {
+        let Some(queue) = self.outbound.get(queue) else { return Ok(Wait::Stopped) };
+        Ok(match patience.map_or_else(|| Some(queue.wait()), |patience| queue.wait_within(patience)) {
             None => Wait::Idle,
             Some(true) => Wait::Ready,
             Some(false) => Wait::Stopped,
         })
     }
 
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Frame>> {
-        Ok(self.outbound.pop(|packet, head| {
+    fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<Option<Frame>> {
+        let Some(queue) = self.outbound.get(queue) else { return Ok(None) };
+        Ok(queue.pop(|packet, head| {
             let len = packet.len().min(buffer.len());
             buffer[..len].copy_from_slice(&packet[..len]);
             Frame { len, head }
@@ -115,7 +137,7 @@ impl Tun for MemoryTun {
     }
 
     fn stop(&self) {
-        self.outbound.close();
+        self.outbound.iter().for_each(Frames::close);
         self.inbound.close();
     }
 }

@@ -4,6 +4,7 @@
 
 mod device;
 mod memory;
+mod queue;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
@@ -36,20 +37,25 @@ pub struct Frame {
 /// Octets of the largest frame.
 pub const MAX_FRAME: usize = 65_535;
 
-/// A source and sink of whole IP packets. Used by several threads at once.
+/// A source and sink of whole IP packets. Used by several threads at once, each of which reads a queue of its own.
 pub trait Tun: Send + Sync {
-    /// Waits until there may be a packet to read, with `patience` at most about so long.
-    ///
-    /// # Errors
-    /// When the device is gone.
-    fn wait(&self, patience: Option<Duration>) -> io::Result<Wait>;
+    /// Queues to read from, numbered from 0. The packets of a flow are all in one.
+    fn queues(&self) -> usize {
+        1
+    }
 
-    /// Reads one packet, or several that are still one frame, into `buffer`, or returns `None` if there is none at the
-    /// moment. What does not fit `buffer` is cut off; [`MAX_FRAME`] octets always fit.
+    /// Waits until there may be a packet in `queue` to read, with `patience` at most about so long.
     ///
     /// # Errors
     /// When the device is gone.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Frame>>;
+    fn wait(&self, queue: usize, patience: Option<Duration>) -> io::Result<Wait>;
+
+    /// Reads one packet, or several that are still one frame, from `queue` into `buffer`, or returns `None` if there is
+    /// none at the moment. What does not fit `buffer` is cut off; [`MAX_FRAME`] octets always fit.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<Option<Frame>>;
 
     /// Hands one packet to the inner network.
     ///

@@ -32,6 +32,8 @@ const HOP_LIMIT: u8 = 64;
 /// A worker from the outer network to TUN.
 #[derive(Debug)]
 pub struct InboundWorker {
+    /// The queue of the network that it reads.
+    queue: usize,
     buffers: Buffers,
     batch: Batch,
 }
@@ -87,8 +89,8 @@ impl Slot {
 }
 
 impl InboundWorker {
-    /// A worker with buffers of its own. IKE messages go to `ike`.
-    pub fn new(path: Arc<DataPath>, ike: mpsc::Sender<Datagram>) -> Self {
+    /// The worker for `queue` of the network, with buffers of its own. IKE messages go to `ike`.
+    pub fn new(path: Arc<DataPath>, queue: usize, ike: mpsc::Sender<Datagram>) -> Self {
         let slot = |octets| Slot {
             packet: PacketBuf::for_receiving(octets),
             spi: Spi(0),
@@ -103,7 +105,7 @@ impl InboundWorker {
         let slots = (0..BATCH).map(|_| slot(usual)).collect();
         let merger = Merger::new(BATCH, path.tun.offloads());
         let batch = Batch { path, ike, slots, filled: 0, large: slot(MAX_PACKET), merger };
-        Self { buffers: Buffers::new(), batch }
+        Self { queue, buffers: Buffers::new(), batch }
     }
 
     /// Works until the network is stopped.
@@ -120,9 +122,9 @@ impl InboundWorker {
     /// # Errors
     /// When the sockets are unusable.
     pub fn batch(&mut self) -> io::Result<bool> {
-        let Self { buffers, batch } = self;
+        let Self { queue, buffers, batch } = self;
         let net = Arc::clone(&batch.path.net);
-        let more = net.receive(buffers, &mut |received| batch.take(received))?;
+        let more = net.receive(*queue, buffers, &mut |received| batch.take(received))?;
         batch.open();
         Ok(more)
     }

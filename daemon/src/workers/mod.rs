@@ -18,6 +18,11 @@
 //! | `signals.rs` | what IKE must know |
 //! | `audit.rs`, `rate.rs` | what was discarded, told within limits |
 //! | `counters.rs` | where every packet ended |
+//! | `cores.rs` | which core a thread is bound to |
+//!
+//! There is a worker for each queue of either network. The kernel puts the packets of a flow into one queue of the TUN
+//! device, and those of an SA into one of the network ([`steering`](crate::net::steering)), so that threads do not
+//! overtake each other; several may seal for one SA, each with a range of sequence numbers of its own.
 //!
 //! Each worker owns its packet buffers for ever: they are filled, worked on in place, emptied and filled again, and
 //! nothing is allocated per packet. Per batch there is one snapshot of policies and SAD, and per SA in it one
@@ -29,6 +34,7 @@
 //! time. That is the decrement of RFC 4301 §5.1.2; the workers do not repeat it.
 
 pub mod audit;
+mod cores;
 mod counters;
 mod hold;
 mod inbound;
@@ -59,6 +65,7 @@ pub use self::shunt::{Key, Shunt, Shunts};
 pub use self::signals::{Signal, Signals, Start};
 pub use self::tally::{Cleared, Tallies};
 
+use self::cores::Cores;
 use self::rate::Rate;
 use crate::net::Net;
 use crate::tun::Tun;
@@ -190,24 +197,27 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts `workers` threads in each direction. IKE messages go to `ike`, and are dropped when it is full. A thread
-    /// that ends without having been stopped says so to `failures`.
+    /// Starts a thread for each queue of either network, on a core of its own with `pinned`. IKE messages go to `ike`,
+    /// and are dropped when it is full. A thread that ends without having been stopped says so to `failures`.
     ///
     /// # Errors
     /// When the system gives no more threads.
     pub fn spawn(
         path: &Arc<DataPath>,
-        workers: usize,
+        pinned: bool,
         ike: &mpsc::Sender<Datagram>,
         failures: &mpsc::UnboundedSender<WorkerFailure>,
     ) -> io::Result<Self> {
         // Stops those already started if a later one fails.
         let mut all = Self { path: Arc::clone(path), threads: Vec::new() };
-        for n in 0..workers.max(1) {
-            let mut worker = OutboundWorker::new(Arc::clone(path));
-            all.start(format!("cygnet-out-{n}"), failures, move || worker.run())?;
-            let mut worker = InboundWorker::new(Arc::clone(path), ike.clone());
-            all.start(format!("cygnet-in-{n}"), failures, move || worker.run())?;
+        let cores = if pinned { Cores::ours()? } else { Cores::any() };
+        for n in 0..path.tun.queues() {
+            let mut worker = OutboundWorker::new(Arc::clone(path), n);
+            all.start(format!("cygnet-out-{n}"), cores.pick(n), failures, move || worker.run())?;
+        }
+        for n in 0..path.net.queues() {
+            let mut worker = InboundWorker::new(Arc::clone(path), n, ike.clone());
+            all.start(format!("cygnet-in-{n}"), cores.pick(n), failures, move || worker.run())?;
         }
         Ok(all)
     }
@@ -215,11 +225,17 @@ impl Threads {
     fn start(
         &mut self,
         name: String,
+        core: Option<usize>,
         failures: &mpsc::UnboundedSender<WorkerFailure>,
         run: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         let (failures, worker) = (failures.clone(), name.clone());
         let run = move || {
+            if let Some(core) = core
+                && let Err(error) = cores::pin(core)
+            {
+                tracing::warn!("{worker} is not bound to core {core}: {error}");
+            }
             // What a panic left half done is never looked at again: the gateway stops.
             let result = panic::catch_unwind(panic::AssertUnwindSafe(run));
             if let Err(error) = result.unwrap_or_else(|_| Err(io::Error::other("it panicked"))) {

@@ -110,8 +110,8 @@ fn host_on(tun: MemoryTun, net: MemoryNet, policies: Vec<Policy>) -> Host {
     let path = DataPath::new(outer, Arc::clone(&tun) as Arc<dyn Tun>, Policies::new(policies), MTU);
     let (sender, ike) = mpsc::channel(1);
     Host {
-        outbound: OutboundWorker::new(Arc::clone(&path)),
-        inbound: InboundWorker::new(Arc::clone(&path), sender),
+        outbound: OutboundWorker::new(Arc::clone(&path), 0),
+        inbound: InboundWorker::new(Arc::clone(&path), 0, sender),
         releaser: Releaser::new(Arc::clone(&path)),
         path,
         tun,
@@ -248,7 +248,7 @@ pub(crate) struct Recorder {
 }
 
 impl Net for Recorder {
-    fn receive(&self, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> std::io::Result<bool> {
+    fn receive(&self, _: usize, _: &mut Buffers, _: &mut dyn FnMut(Received<'_>)) -> std::io::Result<bool> {
         Ok(false)
     }
     fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
@@ -281,7 +281,7 @@ impl Recorded {
         let path = DataPath::new(Arc::clone(&net) as Arc<dyn Net>, Arc::clone(&tun) as Arc<dyn Tun>, policies, MTU);
         let new = NewPair { headers, selector, ..new_pair(&cygnet_esp::ENCR[0], 1, 2) };
         let pair = path.sad.install(Instant::now(), new).expect("an empty SAD");
-        Self { worker: OutboundWorker::new(Arc::clone(&path)), path, tun, pair, net }
+        Self { worker: OutboundWorker::new(Arc::clone(&path), 0), path, tun, pair, net }
     }
 
     /// What left for `packets`: traffic class, DF and how many packets, together.

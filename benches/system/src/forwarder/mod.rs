@@ -68,7 +68,7 @@ impl Forward {
     /// Works until it is killed.
     pub(crate) fn run(&self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
-        let tun = TunDevice::create(&self.tun, MTU, Offloads { tcp: true, udp: true });
+        let tun = TunDevice::create(&self.tun, MTU, 1, Offloads { tcp: true, udp: true });
         let tun = Arc::new(runtime.block_on(tun).context("TUN")?);
         let socket = Arc::new(self.socket().context("UDP")?);
         // Each end seals with a key of its own, so that no nonce is used twice.

@@ -4,6 +4,8 @@
 //! - Outer DF: a socket has one setting for all its datagrams, so each address has two for ESP (`outer`): RFC 4301
 //!   §8.1 wants DF copied, set or cleared per packet.
 //! - Outer DSCP and ECN: per system call, in both directions (`control`).
+//! - Receive queues: each address has a socket per queue and channel of ESP, and the kernel gives a packet to the one
+//!   that its SPI says ([`steering`](super::steering)). IKE, and what comes to the sockets with DF, is read with queue 0.
 //! - Outer TTL is the system's default.
 //! - Too big for the path: ICMP errors end in [`PathMtus`] (RFC 4301 §8.2), as does a send that fails with `EMSGSIZE`.
 
@@ -13,6 +15,7 @@ mod message;
 mod outer;
 
 use std::io;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +51,8 @@ pub struct Listen {
     pub offloads: Vec<Offload>,
     /// Whether ICMP errors may lower a path MTU (RFC 4301 §6.1.1).
     pub learn_path_mtu: bool,
+    /// Receive queues.
+    pub queues: usize,
 }
 
 /// All sockets of a gateway.
@@ -58,6 +63,7 @@ pub struct Sockets {
     path_mtus: PathMtus,
     learn_path_mtu: bool,
     faults: Faults,
+    queues: usize,
     wake: Wake,
 }
 
@@ -90,7 +96,7 @@ impl Sockets {
             }
             for (channel, port) in channels {
                 let bound = SocketAddr::new(address, port);
-                match bind(channel, bound, listen.fwmark) {
+                match bind(channel, bound, listen) {
                     Ok(opened) => sockets.extend(opened),
                     Err(error) if address.is_ipv6() && address.is_unspecified() && no_family(&error) => {
                         tracing::info!("no IPv6 on this system: not listening on {bound}");
@@ -105,14 +111,16 @@ impl Sockets {
             }
         }
         sockets.iter_mut().for_each(|socket| socket.switch_on(&listen.offloads));
-        if sockets.len() > wake::MAX_WAIT {
-            let text = format!("{} outer sockets, at most {} are possible", sockets.len(), wake::MAX_WAIT);
+        let queues = listen.queues.max(1);
+        let most = (0..queues).map(|queue| of(&sockets, queue).count()).max().unwrap_or(0);
+        if most > wake::MAX_WAIT {
+            let text = format!("{most} outer sockets for a thread, at most {} are possible", wake::MAX_WAIT);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let clear = Clear::open(listen.fwmark);
         let (path_mtus, faults) = (PathMtus::new(None), Faults::default());
         let learn_path_mtu = listen.learn_path_mtu;
-        Ok(Self { sockets, clear, path_mtus, learn_path_mtu, faults, wake: Wake::new()? })
+        Ok(Self { sockets, clear, path_mtus, learn_path_mtu, faults, queues, wake: Wake::new()? })
     }
 
     /// The socket to send from: bound to the very address, else to any of the family; with DF as asked for, if there
@@ -132,12 +140,23 @@ impl Sockets {
     }
 }
 
-/// One socket, and for ESP a second one that sends with DF.
-fn bind(channel: Channel, bound: SocketAddr, fwmark: u32) -> io::Result<Vec<OuterSocket>> {
-    let mut all = vec![OuterSocket::bind(channel, bound, fwmark)?];
+/// The sockets that one thread reads.
+fn of(sockets: &[OuterSocket], queue: usize) -> impl Iterator<Item = &OuterSocket> {
+    sockets.iter().filter(move |socket| socket.queue == queue)
+}
+
+/// For IKE one socket; for ESP one for each receive queue, and one more that sends with DF.
+fn bind(channel: Channel, bound: SocketAddr, listen: &Listen) -> io::Result<Vec<OuterSocket>> {
+    let mut all = vec![OuterSocket::bind(channel, bound, listen.fwmark)?];
     if channel != Channel::Ike {
-        let second = all.iter().map(|first| first.with_df(fwmark)).collect::<io::Result<Vec<_>>>()?;
-        all.extend(second);
+        all[0].share()?;
+        for (queue, df) in (1..listen.queues).map(|queue| (queue, false)).chain(iter::once((0, true))) {
+            let beside = all[0].beside(queue, df, listen.fwmark)?;
+            all.push(beside);
+        }
+        for (queue, socket) in all.iter().take(listen.queues.max(1)).enumerate() {
+            socket.steer(queue, listen.queues)?;
+        }
     }
     Ok(all)
 }
@@ -164,11 +183,15 @@ fn send(socket: &OuterSocket, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
 }
 
 impl Net for Sockets {
-    fn receive(&self, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
-        let Some(ready) = wake::wait(&self.wake, self.sockets.iter().map(AsFd::as_fd))? else {
+    fn queues(&self) -> usize {
+        self.queues
+    }
+
+    fn receive(&self, queue: usize, buffers: &mut Buffers, each: &mut dyn FnMut(Received<'_>)) -> io::Result<bool> {
+        let Some(ready) = wake::wait(&self.wake, of(&self.sockets, queue).map(AsFd::as_fd))? else {
             return Ok(false);
         };
-        for (bit, socket) in self.sockets.iter().enumerate() {
+        for (bit, socket) in of(&self.sockets, queue).enumerate() {
             if ready.failed >> bit & 1 == 1 {
                 socket.take_errors(buffers, &self.faults, &self.path_mtus, self.learn_path_mtu);
             }

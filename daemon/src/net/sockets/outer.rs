@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::control::{Control, IcmpError};
 use super::message::{self, Message};
 use super::{Faults, PATIENCE, SOCKET_BUFFER};
-use crate::net::{Buffers, Channel, Outgoing, PathMtus, Received, Unsent, wake};
+use crate::net::{Buffers, Channel, Outgoing, PathMtus, Received, Unsent, steering, wake};
 use crate::offload::Offload;
 
 /// IP protocol number of ESP.
@@ -30,6 +30,8 @@ pub(super) struct OuterSocket {
     pub(super) bound: SocketAddr,
     /// Whether what it sends says so: don't fragment.
     pub(super) df: bool,
+    /// Which thread reads it.
+    pub(super) queue: usize,
     /// Whether it takes several datagrams in one system call.
     segments: AtomicBool,
     /// Whether it gives several datagrams in one piece.
@@ -43,34 +45,48 @@ impl OuterSocket {
         socket.bind(&bound.into())?;
         // Port 0 is what the system makes of it; a raw socket has none.
         let named = socket.local_addr()?.as_socket().filter(|_| channel != Channel::RawEsp);
-        Self::new(socket, channel, named.unwrap_or(bound), false)
+        Self::new(socket, channel, named.unwrap_or(bound), false, 0)
     }
 
-    /// The socket beside this one that sends with DF. It is bound to the same port, which `SO_REUSEPORT` allows; both
-    /// put it down again, so that no third one can join. Of two such sockets the kernel gives everything that
-    /// arrives to one, whichever it likes, so both are read, and both hear of errors.
-    pub(super) fn with_df(&self, fwmark: u32) -> io::Result<Self> {
+    /// A socket beside this one: for another receive queue, or for sending with DF. It is bound to the same port, which
+    /// this one must [`share`](Self::share). Which of them gets what arrives, [`steer`](Self::steer) says; all are read,
+    /// and all hear of errors.
+    pub(super) fn beside(&self, queue: usize, df: bool, fwmark: u32) -> io::Result<Self> {
         let socket = open(self.channel, self.bound, fwmark)?;
         let bound = self.bound.into();
         match self.channel {
-            // Every raw socket gets a copy of what arrives: this one throws it away at once.
+            // Every raw socket gets a copy of what arrives: one without a queue throws it away at once.
             Channel::RawEsp => {
                 socket.attach_filter(&[NOTHING])?;
                 socket.bind(&bound)?;
             }
             Channel::Ike | Channel::NatT | Channel::Clear => {
-                self.socket.set_reuse_port(true)?;
                 socket.set_reuse_port(true)?;
-                let result = socket.bind(&bound);
-                self.socket.set_reuse_port(false)?;
-                socket.set_reuse_port(false)?;
-                result?;
+                socket.bind(&bound)?;
             }
         }
-        Self::new(socket, self.channel, self.bound, true)
+        Self::new(socket, self.channel, self.bound, df, queue)
     }
 
-    fn new(socket: Socket, channel: Channel, bound: SocketAddr, df: bool) -> io::Result<Self> {
+    /// Lets others bind to its port that do so on purpose, and have the same user. What arrives is only for those that
+    /// [`steer`](Self::steer) names: a stranger among them gets nothing.
+    pub(super) fn share(&self) -> io::Result<()> {
+        if self.channel == Channel::RawEsp { Ok(()) } else { self.socket.set_reuse_port(true) }
+    }
+
+    /// Tells the kernel what this socket receives, one of `queues` sockets and perhaps others: the rule of
+    /// [`steering`].
+    pub(super) fn steer(&self, queue: usize, queues: usize) -> io::Result<()> {
+        let (queue, queues) = (u32::try_from(queue).unwrap_or(0), u32::try_from(queues).unwrap_or(1));
+        match self.channel {
+            Channel::RawEsp => self.socket.attach_filter(&steering::admit(self.bound.is_ipv4(), queue, queues)),
+            // Their positions in the group are the order in which they were bound; the program is that of the group.
+            _ if queue == 0 => choose(&self.socket, &steering::choose(queues)),
+            _ => Ok(()),
+        }
+    }
+
+    fn new(socket: Socket, channel: Channel, bound: SocketAddr, df: bool, queue: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         // Best effort: without CAP_NET_ADMIN the system's limits (net.core.[rw]mem_max) cut it, by default to what a
         // few large pieces take.
@@ -81,7 +97,7 @@ impl OuterSocket {
         let udp = channel != Channel::RawEsp;
         let errors = channel != Channel::Ike && (df || udp);
         ask(&socket, bound.is_ipv6(), df, errors)?;
-        Ok(Self { socket, channel, bound, df, segments: AtomicBool::new(false), coalesces: false })
+        Ok(Self { socket, channel, bound, df, queue, segments: AtomicBool::new(false), coalesces: false })
     }
 
     /// Uses those of `offloads` that the kernel has: old ones don't, and there are single datagrams then.
@@ -303,6 +319,14 @@ fn ask(socket: &Socket, v6: bool, df: bool, errors: bool) -> io::Result<()> {
         option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
         option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, errors.into())
     }
+}
+
+/// Lets `program` choose among the sockets of a group.
+fn choose(socket: &Socket, program: &[SockFilter]) -> io::Result<()> {
+    let len = program.len().try_into().map_err(io::Error::other)?;
+    // `SockFilter` has the layout of `sock_filter`. The kernel only reads it, and keeps a copy.
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
+    Ok(setsockopt(socket, sockopt::AttachReusePortCbpf, &program)?)
 }
 
 /// Sets an option that `socket2` does not know.

@@ -5,20 +5,24 @@ use std::io::IoSlice;
 use super::control::IcmpError;
 use super::outer::{raw_payload, take_error};
 use super::*;
+use crate::net::steering::queue_of;
 
 /// Ports chosen by the system: 0 for both.
-fn loopback(address: IpAddr) -> Sockets {
-    let addresses = vec![address];
-    let listen = Listen {
-        addresses,
+fn listen(address: IpAddr) -> Listen {
+    Listen {
+        addresses: vec![address],
         ike_port: 0,
         nat_port: 0,
         raw_esp: false,
         fwmark: 0,
         offloads: Offload::all(),
         learn_path_mtu: true,
-    };
-    Sockets::bind(&listen).expect("loopback")
+        queues: 1,
+    }
+}
+
+fn loopback(address: IpAddr) -> Sockets {
+    Sockets::bind(&listen(address)).expect("loopback")
 }
 
 fn address(sockets: &Sockets, channel: Channel) -> SocketAddr {
@@ -41,7 +45,7 @@ fn travels(ip: IpAddr) {
         a.send(&out).expect("loopback sends");
         let mut seen: Vec<Vec<u8>> = Vec::new();
         while seen.concat().len() < contents.len() {
-            let more = b.receive(&mut buffers, &mut |got| {
+            let more = b.receive(0, &mut buffers, &mut |got| {
                 assert_eq!((got.channel, got.remote, got.local), (Channel::NatT, from, to));
                 assert_eq!(got.traffic_class, traffic_class);
                 seen.push(got.bytes.to_vec());
@@ -51,7 +55,7 @@ fn travels(ip: IpAddr) {
         assert_eq!(seen, contents.chunks(segment).collect::<Vec<_>>());
     }
     b.stop();
-    assert!(!b.receive(&mut buffers, &mut |_| ()).expect("sockets are usable"));
+    assert!(!b.receive(0, &mut buffers, &mut |_| ()).expect("sockets are usable"));
 }
 
 #[test]
@@ -69,13 +73,26 @@ fn segments_travel_over_v6_with_their_addresses() {
 }
 
 #[test]
-fn the_port_of_both_sockets_is_nobody_elses() {
-    let sockets = loopback([127, 0, 0, 1].into());
-    let taken = address(&sockets, Channel::NatT);
-    assert_eq!(sockets.sockets.iter().filter(|socket| socket.bound == taken).count(), 2);
+fn the_port_of_the_sockets_is_nobody_elses() {
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let (a, b) = (loopback(ip), loopback(ip));
+    let (from, taken) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
+    assert_eq!(b.sockets.iter().filter(|socket| socket.bound == taken).count(), 2);
     let third = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
-    third.set_reuse_port(true).expect("an option");
     assert_eq!(third.bind(&taken.into()).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+    // Whoever insists gets in, and gets nothing.
+    third.set_reuse_port(true).expect("an option");
+    third.bind(&taken.into()).expect("of the same user");
+    third.set_nonblocking(true).expect("an option");
+    let mut seen = 0;
+    for spi in 1..=100_u32 {
+        let packet = spi.to_be_bytes();
+        a.send(&outgoing(&[IoSlice::new(&packet)], Channel::NatT, from, taken)).expect("loopback sends");
+        b.receive(0, &mut Buffers::new(), &mut |_| seen += 1).expect("sockets are usable");
+    }
+    assert_eq!(seen, 100);
+    let peeked = third.peek_sender().expect_err("nothing to read");
+    assert_eq!(peeked.kind(), io::ErrorKind::WouldBlock);
 }
 
 #[test]
@@ -85,7 +102,7 @@ fn large_datagrams_are_fragmented_not_refused() {
     let contents = vec![7; 60_000];
     a.send(&outgoing(&[IoSlice::new(&contents)], Channel::Ike, from, to)).expect("loopback sends");
     let mut len = 0;
-    b.receive(&mut Buffers::new(), &mut |got| len = got.bytes.len()).expect("sockets are usable");
+    b.receive(0, &mut Buffers::new(), &mut |got| len = got.bytes.len()).expect("sockets are usable");
     assert_eq!(len, 60_000);
 }
 
@@ -105,9 +122,9 @@ fn an_icmp_error_is_counted_and_harms_nothing() {
         a.send(&Outgoing { df, ..outgoing(&[IoSlice::new(b"found")], Channel::NatT, from, to) })
             .expect("loopback sends");
         let mut seen = Vec::new();
-        b.receive(&mut Buffers::new(), &mut |got| seen = got.bytes.to_vec()).expect("sockets are usable");
+        b.receive(0, &mut Buffers::new(), &mut |got| seen = got.bytes.to_vec()).expect("sockets are usable");
         assert_eq!(seen, b"found");
-        a.receive(&mut Buffers::new(), &mut |_| panic!("nobody answers")).expect("sockets are usable");
+        a.receive(0, &mut Buffers::new(), &mut |_| panic!("nobody answers")).expect("sockets are usable");
     }
     assert!(a.counters().contains(&("net.icmp_unreachable", 2)), "{:?}", a.counters());
 }
@@ -141,5 +158,34 @@ fn what_is_no_packet_is_not_sent_in_the_clear() {
     for contents in [&[][..], &[0x45; 19], &[0x60; 39], &[0x05; 60]] {
         let result = sockets.send(&outgoing(&[IoSlice::new(contents)], Channel::Clear, nowhere, nowhere));
         assert_eq!(result.expect_err("no packet").error.kind(), io::ErrorKind::InvalidData);
+    }
+}
+
+/// Each SPI has its queue; what is not ESP has the first.
+#[test]
+fn packets_of_an_sa_arrive_in_one_queue() {
+    const QUEUES: usize = 3;
+    for ip in [IpAddr::from([127, 0, 0, 1]), std::net::Ipv6Addr::LOCALHOST.into()] {
+        let listen = Listen { queues: QUEUES, ..listen(ip) };
+        let (a, b) = (loopback(ip), Sockets::bind(&listen).expect("loopback"));
+        let (from, to) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
+        let mut sent = vec![Vec::new(); QUEUES];
+        // An IKE message behind its marker, something too short for an SPI, then ESP.
+        let packets = [&[0; 4][..], &[0xff]].into_iter().map(<[u8]>::to_vec);
+        let esp = (0..40_u32).map(|n| (0x8000_0000 + n * 7).to_be_bytes().to_vec());
+        for packet in packets.chain(esp) {
+            let datagrams = [IoSlice::new(&packet)];
+            a.send(&outgoing(&datagrams, Channel::NatT, from, to)).expect("loopback sends");
+            sent[queue_of(Channel::NatT, &packet, QUEUES)].push(packet.clone());
+        }
+        assert_eq!(b.queues(), QUEUES);
+        for (queue, sent) in sent.iter().enumerate() {
+            let mut seen: Vec<Vec<u8>> = Vec::new();
+            while seen.len() < sent.len() {
+                let more = b.receive(queue, &mut Buffers::new(), &mut |got| seen.push(got.bytes.to_vec()));
+                assert!(more.expect("sockets are usable"));
+            }
+            assert_eq!(seen, *sent, "queue {queue}");
+        }
     }
 }

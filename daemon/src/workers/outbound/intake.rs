@@ -41,12 +41,12 @@ impl Intake {
         Self { frame: vec![0; MAX_FRAME].into_boxed_slice(), pending: None }
     }
 
-    /// Fills `slots` from their beginning with packets of at most `mtu` octets. Longer ones are cut off, or left empty if
+    /// Fills `slots` from their beginning with packets from `queue` of at most `mtu` octets. Longer ones are cut off, or left empty if
     /// they were part of a frame, and are then found to be malformed.
     ///
     /// # Errors
     /// When the device is gone.
-    pub(super) fn fill(&mut self, tun: &dyn Tun, mtu: usize, slots: &mut [Slot]) -> io::Result<Filled> {
+    pub(super) fn fill(&mut self, tun: &dyn Tun, queue: usize, mtu: usize, slots: &mut [Slot]) -> io::Result<Filled> {
         let mut filled = Filled { packets: 0, malformed: 0, more: true };
         loop {
             while let (Some(pending), Some(slot)) = (&mut self.pending, slots.get_mut(filled.packets)) {
@@ -63,7 +63,7 @@ impl Intake {
             if self.pending.is_some() || slots.len().saturating_sub(filled.packets) < FRAME.min(slots.len()) {
                 return Ok(filled);
             }
-            let Some(Frame { len, head }) = tun.read(&mut self.frame)? else {
+            let Some(Frame { len, head }) = tun.read(queue, &mut self.frame)? else {
                 filled.more = false;
                 return Ok(filled);
             };

@@ -48,6 +48,8 @@ const STRETCH: usize = 64;
 #[derive(Debug)]
 pub struct OutboundWorker {
     path: Arc<DataPath>,
+    /// The queue of the device that it reads, which is its number, too.
+    queue: usize,
     intake: Intake,
     /// The free list: those before `filled` hold the current batch.
     slots: Vec<Slot>,
@@ -105,11 +107,11 @@ impl Slot {
 }
 
 impl OutboundWorker {
-    /// A worker with buffers of its own.
-    pub fn new(path: Arc<DataPath>) -> Self {
+    /// The worker for `queue` of the device, with buffers of its own.
+    pub fn new(path: Arc<DataPath>, queue: usize) -> Self {
         let slots = (0..BATCH).map(|position| Slot::new(PacketBuf::for_mtu(path.mtu), position)).collect();
         let whole = Slot { reassembled: true, ..Slot::new(PacketBuf::for_mtu(MAX_PACKET), 0) };
-        Self { path, intake: Intake::new(), slots, filled: 0, cache: Cache::new(), whole }
+        Self { path, queue, intake: Intake::new(), slots, filled: 0, cache: Cache::new(), whole }
     }
 
     /// Works until the device is stopped.
@@ -120,7 +122,7 @@ impl OutboundWorker {
         loop {
             // Without a limit only when nothing is remembered.
             let patience = (!self.cache.is_empty()).then_some(IDLE);
-            match self.path.tun.wait(patience)? {
+            match self.path.tun.wait(self.queue, patience)? {
                 // Not for ever: it may have been stopped.
                 Wait::Ready => {
                     for _ in 0..STRETCH {
@@ -140,8 +142,8 @@ impl OutboundWorker {
     /// # Errors
     /// When the device is gone.
     pub fn batch(&mut self) -> io::Result<Filled> {
-        let Self { path, intake, slots, .. } = self;
-        let filled = intake.fill(&*path.tun, path.mtu, slots)?;
+        let Self { path, queue, intake, slots, .. } = self;
+        let filled = intake.fill(&*path.tun, *queue, path.mtu, slots)?;
         self.filled = filled.packets;
         path.counters.saw_outbound(filled.packets as u64 + filled.malformed);
         path.counters.outbound(Fate::Unreadable, filled.malformed);
