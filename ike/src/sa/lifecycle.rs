@@ -238,7 +238,13 @@ impl IkeSa {
     pub(crate) fn remove_child(&mut self, cx: &mut Ctx, id: ChildId, reason: DownReason) {
         let Some(child) = self.children.remove(id) else { return };
         let replaced = child.successor.filter(|_| child.state != ChildState::Installed);
-        if replaced.is_some() && self.is_established() {
+        if let Some(successor) = replaced.filter(|_| self.is_established()) {
+            // The peer has no such pair any more: nothing is sent on it again, even if its successor goes soon.
+            if let Some(fresh) = self.children.find_mut(successor).filter(|child| child.unconfirmed) {
+                fresh.unconfirmed = false;
+                cx.activate(successor);
+            }
+            cx.retire(id);
             return self.children.retire(id, cx.now.instant + LINGER);
         }
         if let Some(predecessor) = self.children.restore_predecessor(id)

@@ -56,6 +56,21 @@ fn a_rekeyed_child_is_used_before_any_traffic() {
 }
 
 #[test]
+fn a_replaced_child_is_not_sent_on_when_its_successor_goes() {
+    for (rekeyer, deleter) in SIDES.into_iter().flat_map(|a| SIDES.map(|b| (a, b))) {
+        let mut pair = tunnel(2, Side::A, |_, _| {});
+        let child = pair.node(rekeyer).children()[0].id;
+        pair.command(rekeyer, Command::RekeyChild(child));
+        pair.run_for(SECOND);
+        let successor = pair.node(deleter).children()[0].id;
+        pair.command(deleter, Command::DeleteChild(successor));
+        pair.run_for(SECOND);
+        assert_eq!((pair.a.children().len(), pair.b.children().len()), (0, 0));
+        assert!(!pair.a.can_send(NET) && !pair.b.can_send(NET));
+    }
+}
+
+#[test]
 fn rekeying_with_forward_secrecy_agrees_on_a_group() {
     for rekeyer in SIDES {
         let mut pair = tunnel(3, Side::A, |side, scenario: &mut Scenario| {
