@@ -70,6 +70,7 @@ pub fn pair(n: u32) -> NewPair {
             udp_encapsulation: true,
         },
         lifetime: Lifetime::default(),
+        resource: None,
         replaces: None,
         activation: Activation::Now,
     }

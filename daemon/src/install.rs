@@ -59,6 +59,7 @@ pub fn install(sad: &Sad, now: Instant, child: &ChildInstall) -> Result<(), Refu
             soft: Limits { time: None, octets: lifetime.rekey_bytes, packets: lifetime.rekey_packets },
             hard: Limits { time: None, octets: lifetime.life_bytes, packets: lifetime.life_packets },
         },
+        resource: None,
         replaces: child.replaces.map(pair_id),
         activation: match child.activation {
             Activation::Now => cygnet_sad::Activation::Now,
@@ -97,6 +98,7 @@ pub fn manual(sad: &Sad, now: Instant, n: u64, sa: &ManualSa) -> Result<(), Refu
         outbound: Outbound::new(sa.outbound.spi, encr, encr_out, integ_out, false)?,
         path: cygnet_sad::Path { local: sa.local, remote: sa.remote, udp_encapsulation: sa.encap },
         lifetime: Lifetime::default(),
+        resource: None,
         replaces: None,
         activation: cygnet_sad::Activation::Now,
     };

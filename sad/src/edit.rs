@@ -16,6 +16,7 @@ use crate::generation::Generation;
 use crate::lifetime::{Lifetime, Limit};
 use crate::pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
 use crate::prefix::PrefixKey;
+use crate::resource::{Place, Resource};
 use crate::state::State;
 use crate::tables::{InboundSa, OutboundSa, Tables};
 
@@ -59,6 +60,8 @@ pub struct NewPair {
     pub path: Path,
     /// Limits.
     pub lifetime: Lifetime,
+    /// Its place among several with the same selectors (RFC 9611).
+    pub resource: Option<Resource>,
     /// The pair that this one succeeds; both stay until that one is removed.
     pub replaces: Option<PairId>,
     /// When the outbound half may be used.
@@ -111,7 +114,7 @@ impl Edit<'_> {
     /// See [`InstallError`].
     pub fn install(&mut self, now: Instant, new: NewPair) -> Result<Arc<Pair>, InstallError> {
         let NewPair { id, policy, selector, mode, headers, original, origin, path, lifetime, .. } = new;
-        let NewPair { inbound, outbound, replaces, activation, .. } = new;
+        let NewPair { inbound, outbound, resource, replaces, activation, .. } = new;
         let spis = (inbound.spi(), outbound.spi());
         if self.writer.pairs.contains_key(&id) {
             return Err(InstallError::Id);
@@ -135,6 +138,7 @@ impl Edit<'_> {
             esn: outbound.esn(),
             replay_window: inbound.window(),
             lifetime,
+            place: Place::new(resource),
             installed: now,
             order,
             path: ArcSwap::from_pointee(path),
@@ -212,6 +216,10 @@ impl Edit<'_> {
             self.tables.outbound.alter(key, |sas| {
                 if let Some(rest) = sas {
                     rest.retain(|sa| sa.pair.id != id);
+                    // The resource may ask for another one.
+                    for sibling in rest.iter() {
+                        sibling.pair.place.left_by(&pair.place);
+                    }
                     last = rest.is_empty();
                 }
                 if last {

@@ -6,6 +6,7 @@
 //! | `edit.rs` | [`Edit`]: install, activate, retire, move, remove |
 //! | `tables.rs` | [`Tables`]: the readers' side: SPI → inbound SA, policy and flow → outbound SA |
 //! | `pair.rs` | [`Pair`]: what both directions of a Child SA share: selector, path |
+//! | `resource.rs` | several pairs with the same selectors, each for one worker (RFC 9611) |
 //! | `state.rs` | active, expired, and what was told of it |
 //! | `generation.rs` | when cached look-ups are out of date |
 //! | `lifetime.rs` | soft and hard limits, and what a batch of traffic set off |
@@ -28,6 +29,7 @@ mod generation;
 mod lifetime;
 mod pair;
 mod prefix;
+mod resource;
 mod sad;
 mod sharded;
 mod state;
@@ -37,6 +39,7 @@ pub use counters::{InboundDrop, OutboundDrop, Traffic};
 pub use edit::{Activation, Edit, InstallError, NewPair};
 pub use lifetime::{Lifetime, Limit, Limits, Usage};
 pub use pair::{Origin, OriginalAddresses, Pair, PairId, PairStatus, Path};
+pub use resource::Resource;
 pub use sad::{Expiry, Sad};
 pub use state::Standing;
 pub use tables::{InboundSa, OutboundSa, Snapshot, Tables};

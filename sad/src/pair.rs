@@ -14,6 +14,7 @@ use cygnet_spd::{Mode, PolicyId, Selector};
 use crate::counters::{Counters, DropReason, InboundDrop, OutboundDrop, Traffic};
 use crate::generation::Generation;
 use crate::lifetime::{Lifetime, Limit, Usage};
+use crate::resource::{Place, Resource};
 use crate::state::{Standing, State};
 use crate::tables::{InboundSa, OutboundSa};
 
@@ -66,6 +67,7 @@ pub struct Pair {
     pub(crate) encr: &'static Encr,
     pub(crate) esn: bool,
     pub(crate) replay_window: u32,
+    pub(crate) place: Place,
     pub(crate) lifetime: Lifetime,
     pub(crate) installed: Instant,
     /// Position in the order of installation: of several pairs that fit a flow, the highest is used.
@@ -143,6 +145,23 @@ impl Pair {
     /// Size of the anti-replay window, in packets; 0 if there is none (RFC 4303 §3.4.3).
     pub fn replay_window(&self) -> u32 {
         self.replay_window
+    }
+
+    /// Its place among several with the same selectors (RFC 9611).
+    pub fn resource(&self) -> Option<Resource> {
+        self.place.resource
+    }
+
+    /// Whether `resource`, which sends on this pair, is to ask for one of its own: once, and again when the one that it had
+    /// is gone.
+    #[inline]
+    pub fn asks_for(&self, resource: u32) -> bool {
+        self.place.tell(resource)
+    }
+
+    /// `resource` could not ask: it may try again.
+    pub fn ask_again(&self, resource: u32) {
+        self.place.forget(resource);
     }
 
     /// Position in the order of installation, from 1: of several pairs that fit a flow, the highest is used.

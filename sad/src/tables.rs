@@ -12,6 +12,7 @@ use crate::counters::{InboundDrop, OutboundDrop};
 use crate::lifetime::{Limit, SEQUENCE_SOFT, Usage};
 use crate::pair::{Pair, PairId, Path};
 use crate::prefix::{PrefixKey, PrefixLengths};
+use crate::resource::Resource;
 use crate::sharded::Sharded;
 
 /// A version of the tables, held for the length of a batch.
@@ -39,18 +40,42 @@ impl Tables {
     }
 
     /// The SA for a packet that `policy` protects: of those whose selector contains `flow`, the newest that is
-    /// active. None means that one must be negotiated (RFC 4301 §5.1).
+    /// active. None means that one must be negotiated (RFC 4301 §5.1). Of several that were negotiated to stand beside
+    /// each other, that which belongs to no resource (RFC 9611).
     #[inline]
     pub fn outbound(&self, policy: PolicyId, flow: &Flow) -> Option<&Arc<OutboundSa>> {
+        self.find(policy, flow, None)
+    }
+
+    /// The same for a packet that `resource` sends. Of several that stand beside each other, the newest of its own; else of
+    /// those that belong to none; else any (RFC 9611 §5).
+    #[inline]
+    pub fn outbound_of(&self, resource: u32, policy: PolicyId, flow: &Flow) -> Option<&Arc<OutboundSa>> {
+        self.find(policy, flow, Some(resource))
+    }
+
+    #[inline]
+    fn find(&self, policy: PolicyId, flow: &Flow, resource: Option<u32>) -> Option<&Arc<OutboundSa>> {
+        let prefixes = self.prefixes.get(&policy)?;
         let mut newest: Option<&Arc<OutboundSa>> = None;
-        for key in self.prefixes.get(&policy)?.keys(policy, flow.remote) {
+        for key in prefixes.keys(policy, flow.remote) {
             let candidates = self.outbound.get(&key).into_iter().flatten();
             let better = candidates
                 .take_while(|sa| newest.is_none_or(|newest| sa.pair.order > newest.pair.order))
                 .find(|sa| sa.pair.is_active() && sa.pair.selector.contains(flow));
             newest = better.or(newest);
         }
-        newest
+        let newest = newest?;
+        match newest.pair.resource() {
+            None => Some(newest),
+            Some(Resource { group, .. }) => {
+                let keys = prefixes.keys(policy, flow.remote);
+                let all = keys.filter_map(|key| self.outbound.get(&key)).flatten();
+                let beside = all.filter_map(|sa| Some((sa, sa.pair.resource().filter(|own| own.group == group)?)));
+                let fits = beside.filter(|(sa, _)| sa.pair.is_active() && sa.pair.selector.contains(flow));
+                fits.max_by_key(|(sa, own)| (own.rank(resource), sa.pair.order)).map(|(sa, _)| sa).or(Some(newest))
+            }
+        }
     }
 
     /// Every inbound SA, in no order.

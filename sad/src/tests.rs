@@ -3,6 +3,7 @@
 mod limits;
 mod lookup;
 mod replacement;
+mod resources;
 mod scale;
 
 use std::sync::LazyLock;
@@ -57,6 +58,7 @@ fn new(id: u64, remote: &str) -> NewPair {
             udp_encapsulation: true,
         },
         lifetime: Lifetime::default(),
+        resource: None,
         replaces: None,
         activation: Activation::Now,
     }

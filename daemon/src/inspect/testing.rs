@@ -57,6 +57,7 @@ impl Inspection {
                     udp_encapsulation: true,
                 },
                 lifetime: Lifetime::default(),
+                resource: None,
                 replaces: None,
                 activation: Activation::Now,
             };

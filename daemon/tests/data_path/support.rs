@@ -158,6 +158,7 @@ pub(crate) fn successor(encr: &'static Encr, side: u8, other: u8, n: u32) -> New
         outbound: outbound.expect("key lengths"),
         path: Path { local: nat_t(side), remote: nat_t(other), udp_encapsulation: true },
         lifetime: Lifetime::default(),
+        resource: None,
         replaces: (n > 0).then(|| PairId(n.into())),
         activation: Activation::Now,
     }

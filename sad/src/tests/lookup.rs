@@ -42,7 +42,7 @@ fn the_newest_wins_whatever_its_ranges() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Install { remote: &'static str, pending: bool, replaces: Option<u64> },
+    Install { remote: &'static str, pending: bool, replaces: Option<u64>, resource: Option<(u64, Option<u32>)> },
     Activate(u64),
     Receive(u64),
     Expire(u64),
@@ -63,11 +63,34 @@ const REMOTES: [&str; 8] = [
 
 const PROBES: [&str; 6] = ["10.2.0.0", "10.2.0.1", "10.2.0.3", "10.9.0.1", "2001:db8:2::1", "2001:db8:3::1"];
 
+/// Those who send: nobody in particular, and three resources.
+const SENDERS: [Option<u32>; 4] = [None, Some(0), Some(1), Some(2)];
+
+/// None, or a place in one of two groups.
+fn resource() -> impl Strategy<Value = Option<(u64, Option<u32>)>> {
+    prop::option::of((0..2u64, prop::option::of(0..3u32)))
+}
+
+/// The pair that a packet to `remote` takes.
+fn taken(sad: &Sad, sender: Option<u32>, remote: &str) -> Option<u64> {
+    let tables = sad.snapshot();
+    let found = match sender {
+        None => tables.outbound(POLICY, &to(remote)),
+        Some(resource) => tables.outbound_of(resource, POLICY, &to(remote)),
+    };
+    found.map(|sa| sa.id().0)
+}
+
+/// The same for every sender and probe.
+fn answers(sad: &Sad) -> Vec<Option<u64>> {
+    SENDERS.iter().flat_map(|sender| PROBES.map(|probe| taken(sad, *sender, probe))).collect()
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let id = || 0u64..12;
     prop_oneof![
-        4 => (prop::sample::select(&REMOTES[..]), any::<bool>(), prop::option::of(id()))
-            .prop_map(|(remote, pending, replaces)| Step::Install { remote, pending, replaces }),
+        4 => (prop::sample::select(&REMOTES[..]), any::<bool>(), prop::option::of(id()), resource())
+            .prop_map(|(remote, pending, replaces, resource)| Step::Install { remote, pending, replaces, resource }),
         1 => id().prop_map(Step::Activate),
         2 => id().prop_map(Step::Receive),
         1 => id().prop_map(Step::Expire),
@@ -84,6 +107,20 @@ struct Known {
     retired: bool,
     expired: bool,
     successor: Option<u64>,
+    resource: Option<(u64, Option<u32>)>,
+}
+
+/// The newest that fits; of its group, the newest of those that suit best.
+fn expected(list: &[Known], sender: Option<u32>, remote: &str) -> Option<u64> {
+    let usable = |known: &&Known| known.active && !known.retired && !known.expired;
+    let fits = |known: &&Known| usable(known) && known.selector.contains(&to(remote));
+    let newest = list.iter().rev().find(fits)?;
+    let Some((group, _)) = newest.resource else { return Some(newest.id) };
+    let beside: Vec<&Known> =
+        list.iter().rev().filter(fits).filter(|k| k.resource.is_some_and(|r| r.0 == group)).collect();
+    let number = |wanted: Option<u32>| beside.iter().find(|known| known.resource == Some((group, wanted)));
+    let own = sender.and_then(|sender| number(Some(sender)));
+    own.or(number(None)).or(beside.first()).map(|known| known.id)
 }
 
 fn activate(list: &mut [Known], id: u64) {
@@ -98,16 +135,17 @@ proptest! {
         let sad = Sad::new();
         let mut list: Vec<Known> = Vec::new();
         for (id, step) in (0..).zip(steps) {
-            let before = (sad.generation(), PROBES.map(|probe| chosen(&sad, probe)));
+            let before = (sad.generation(), answers(&sad));
             match step {
-                Step::Install { remote, pending, replaces } => {
+                Step::Install { remote, pending, replaces, resource } => {
                     let activation = if pending { Activation::OnUse } else { Activation::Now };
                     let replaces = replaces.map(PairId);
                     let lifetime = Lifetime {
                         hard: Limits { packets: Some(1_000_000), ..Limits::default() },
                         ..Lifetime::default()
                     };
-                    let pair = NewPair { activation, replaces, lifetime, ..new(id, remote) };
+                    let place = resource.map(|(group, number)| Resource { group: PairId(group), number });
+                    let pair = NewPair { activation, replaces, lifetime, resource: place, ..new(id, remote) };
                     let selector = pair.selector.clone();
                     sad.install(at(0), pair).unwrap();
                     let old = list.iter_mut().find(|known| Some(PairId(known.id)) == replaces);
@@ -115,7 +153,8 @@ proptest! {
                     if let Some(old) = old {
                         old.successor = Some(id);
                     }
-                    list.push(Known { id, selector, active, retired: false, expired: false, successor: None });
+                    let (retired, expired, successor) = (false, false, None);
+                    list.push(Known { id, selector, active, retired, expired, successor, resource });
                 }
                 Step::Activate(id) => {
                     prop_assert_eq!(sad.activate(PairId(id)), list.iter().any(|known| known.id == id));
@@ -150,14 +189,11 @@ proptest! {
                     }
                 }
             }
-            let answers = PROBES.map(|probe| chosen(&sad, probe));
-            prop_assert!(answers == before.1 || sad.generation() != before.0, "a cache would not notice");
+            prop_assert!(answers(&sad) == before.1 || sad.generation() != before.0, "a cache would not notice");
             let tables = sad.snapshot();
             prop_assert_eq!(tables.len(), list.len());
-            for probe in PROBES {
-                let usable = |known: &Known| known.active && !known.retired && !known.expired;
-                let fits = |known: &&Known| usable(known) && known.selector.contains(&to(probe));
-                prop_assert_eq!(chosen(&sad, probe), list.iter().rev().find(fits).map(|known| known.id), "{}", probe);
+            for (sender, probe) in SENDERS.into_iter().flat_map(|sender| PROBES.map(|probe| (sender, probe))) {
+                prop_assert_eq!(taken(&sad, sender, probe), expected(&list, sender, probe), "{:?} {}", sender, probe);
             }
             for id in 0..40 {
                 let there = list.iter().any(|known| known.id == id && !known.expired);
