@@ -352,6 +352,9 @@ impl Driver {
             Event::InvalidSelectors { child, packet, .. } => {
                 self.above(child).map(|ike| Notice::InvalidSelectors { child, ike, packet })
             }
+            Event::NoMoreResources { ike, child, notify } => {
+                self.observe(ike).map(|ike| Notice::NoMoreResources { child, ike, notify })
+            }
             Event::Dropped { path, reason, .. } => {
                 tracing::debug!("IKE datagram from {} dropped: {reason:?}", path.remote);
                 None

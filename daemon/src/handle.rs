@@ -347,6 +347,15 @@ pub enum Notice {
         /// The start of the packet, as the peer gives it.
         packet: Vec<u8>,
     },
+    /// The peer makes no more Child SAs with the selectors of this one (TS_MAX_QUEUE, RFC 9611 §6.2, or another error).
+    NoMoreResources {
+        /// The first of them, which may be gone.
+        child: ChildId,
+        /// The IKE SA above it.
+        ike: Box<IkeStatus>,
+        /// The notification that says so.
+        notify: u16,
+    },
     /// Another configuration took over.
     Reloaded,
     /// A packet was discarded (RFC 4301 §5.2, RFC 4303 §4).

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cygnet_esp::{Encr, Inbound, KeyLength, Outbound};
 use cygnet_ike::{Activation, ChildId, ChildInstall};
-use cygnet_sad::{InstallError, Lifetime, Limits, NewPair, Origin, OriginalAddresses, PairId, Sad};
+use cygnet_sad::{InstallError, Lifetime, Limits, NewPair, Origin, OriginalAddresses, PairId, Resource, Sad};
 use cygnet_spd::Selector;
 
 use crate::config::{Half, ManualSa};
@@ -59,7 +59,7 @@ pub fn install(sad: &Sad, now: Instant, child: &ChildInstall) -> Result<(), Refu
             soft: Limits { time: None, octets: lifetime.rekey_bytes, packets: lifetime.rekey_packets },
             hard: Limits { time: None, octets: lifetime.life_bytes, packets: lifetime.life_packets },
         },
-        resource: None,
+        resource: child.resource.map(|of| Resource { group: pair_id(of.group), number: of.number }),
         replaces: child.replaces.map(pair_id),
         activation: match child.activation {
             Activation::Now => cygnet_sad::Activation::Now,

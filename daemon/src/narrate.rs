@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cygnet_ike::message::NotifyType;
 use cygnet_ike::status::IkeStatus;
 use cygnet_ike::{ChildId, DownReason, Failure, FailureCause};
 use cygnet_spd::{Direction, Flow, TrafficSelector};
@@ -68,6 +69,10 @@ pub fn lines(notice: &Notice) -> Vec<Line> {
             let packet = flow.map_or("a packet".to_owned(), |(local, remote)| format!("{local} === {remote}"));
             let text = format!("the peer dropped {packet}: outside the selectors of CHILD_SA {{{}}}", child.0);
             vec![about(ike, "IKE", -1, text)]
+        }
+        Notice::NoMoreResources { child, ike, notify } => {
+            let text = format!("no more CHILD_SAs beside {{{}}}: the peer answered {}", child.0, NotifyType(*notify));
+            vec![about(ike, "IKE", 0, text)]
         }
         Notice::Reloaded => vec![line("CFG", 0, None, None, "another configuration took over".to_owned())],
         Notice::Audit { event, policy } => {

@@ -190,7 +190,10 @@ impl Gateway {
         let (failed, failures) = mpsc::unbounded_channel();
         let threads =
             Threads::spawn(&path, config.gateway.pin_workers, &datagrams, &failed).map_err(StartError::Threads)?;
-        let endpoint = Endpoint::new(config.ike.clone(), Box::new(rand::make_rng::<StdRng>()), now());
+        // Those that receive (RFC 9611); a reload leaves their number as it is.
+        let workers = u32::try_from(path.net.queues()).unwrap_or(1);
+        let ike = cygnet_ike::Config { workers, ..config.ike.clone() };
+        let endpoint = Endpoint::new(ike, Box::new(rand::make_rng::<StdRng>()), now());
         let nat_keepalive = config.gateway.nat_keepalive;
         let wanted = Wanted::all(&config.ike);
         let (handle, Inbox { mut requests, reloads }) = Handle::new(config, Arc::downgrade(&path), watch);

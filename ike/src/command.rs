@@ -28,6 +28,14 @@ pub enum Command {
     RekeyIke(IkeSaId),
     /// Rekey a Child SA (RFC 7296 §1.3.3): commanded, or because a soft byte or packet limit was reached.
     RekeyChild(ChildId),
+    /// Negotiate one more SA with the selectors of this one, for a resource that has none of its own (RFC 9611 §4).
+    /// Nothing waits for it. Ignored unless the peer agreed to have more, and where there is one or it is coming.
+    AddResource {
+        /// One of those with these selectors.
+        child: ChildId,
+        /// Number of the resource, below [`limits::RESOURCE_SAS`](crate::limits::RESOURCE_SAS).
+        resource: u32,
+    },
     /// Delete an IKE SA and its children (RFC 7296 §1.4.1). Its `Start` children stay down until initiated again.
     DeleteIke(IkeSaId),
     /// Delete a Child SA. A `Start` child stays down until it is initiated again.
@@ -54,7 +62,8 @@ pub enum Command {
     /// ([`DownReason::Reconfigured`](crate::DownReason::Reconfigured)). New `Start` children are initiated. A
     /// negotiation under way is brought to its end on the terms it began with.
     ///
-    /// What belongs to sockets stays as it was: [`Config::ike_port`], [`Config::nat_port`], [`Config::raw_esp`].
+    /// What belongs to sockets stays as it was: [`Config::ike_port`], [`Config::nat_port`], [`Config::raw_esp`],
+    /// [`Config::workers`].
     Reconfigure(Box<Config>),
     /// Stop initiating and delete every IKE SA, telling the peers.
     Shutdown,

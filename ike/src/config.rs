@@ -34,6 +34,10 @@ pub struct Config {
     /// Whether raw ESP (IP protocol 50) can be received and sent; if not, UDP encapsulation is always requested
     /// by reporting a NAT (RFC 7296 §2.23).
     pub raw_esp: bool,
+    /// Workers that receive ESP, at least one: a packet goes to worker `SPI % workers`. A Child SA of one resource
+    /// (RFC 9611) gets an SPI that leads to the worker of its number, and what replaces an SA one that leads where the
+    /// old one did.
+    pub workers: u32,
     /// Report session keys as [`Event::Keys`](crate::Event::Keys), for decrypting captures. Off by default.
     pub report_keys: bool,
 }
@@ -157,6 +161,8 @@ pub struct Child {
     pub lifetime: ChildLifetime,
     /// Anti-replay window, packets (RFC 4303 §3.4.3).
     pub replay_window: u32,
+    /// Whether there may be more SAs with the same selectors, each for one resource (RFC 9611), if the peer agrees.
+    pub per_resource_sas: bool,
 }
 
 /// When a child is brought up.

@@ -71,6 +71,16 @@ pub enum Event {
         /// The start of the packet, as the peer gives it.
         packet: Vec<u8>,
     },
+    /// The peer makes no more Child SAs with the selectors of this one (TS_MAX_QUEUE, RFC 9611 §6.2, or another error).
+    /// Those that are there carry all traffic, and none is asked for until one of them is replaced.
+    NoMoreResources {
+        /// The IKE SA.
+        ike: IkeSaId,
+        /// The first of them.
+        child: ChildId,
+        /// The notification that says so.
+        notify: u16,
+    },
     /// A datagram was dropped.
     Dropped {
         /// Where it came from.

@@ -43,4 +43,4 @@ pub use command::Command;
 pub use config::Config;
 pub use endpoint::{Endpoint, Now};
 pub use event::{DownReason, DropReason, Event, Failure, FailureCause, SessionKeys};
-pub use output::{Activation, ChildId, ChildInstall, HalfSa, IkeSaId, Output, Path, Transmit};
+pub use output::{Activation, ChildId, ChildInstall, HalfSa, IkeSaId, Output, Path, Resource, Transmit};

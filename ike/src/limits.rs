@@ -58,6 +58,14 @@ pub const INIT_LEN: usize = 8 * 1024;
 /// Child SAs of one IKE SA, both halves of a rekey counted. Without it, a peer could fill memory with SAs.
 pub const MAX_CHILDREN: usize = 256;
 
+/// Child SAs with the same selectors, each for one resource (RFC 9611); further ones get TS_MAX_QUEUE. Twice the CPUs of
+/// most machines, as RFC 9611 §7 recommends. Without it, a peer could fill the places of its other children.
+pub const RESOURCE_SAS: usize = 64;
+
+/// How long a Child SA of one resource has to live if its resource may ask for another one after the peer deleted it.
+/// Without it, two sides that disagree would make and delete it without end (RFC 9611 §7).
+pub const RESOURCE_SA_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Exchanges waiting for their turn on one IKE SA. Without it, commands to a silent peer would pile up.
 pub const MAX_QUEUED: usize = 512;
 

@@ -66,6 +66,15 @@ pub struct IkeSaId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChildId(pub u64);
 
+/// The place of a Child SA among several with the same selectors (RFC 9611 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Resource {
+    /// Names all of them: the first one, which may be gone.
+    pub group: ChildId,
+    /// The resource that it belongs to, such as a worker that sends. `None`: it serves those that have none of their own.
+    pub number: Option<u32>,
+}
+
 /// Everything needed to install a negotiated Child SA.
 #[derive(Debug)]
 pub struct ChildInstall {
@@ -100,6 +109,8 @@ pub struct ChildInstall {
     pub udp_encapsulation: bool,
     /// The pair that this one replaces (rekey).
     pub replaces: Option<ChildId>,
+    /// Its place among several with the same selectors, if the peer agreed to have several (RFC 9611).
+    pub resource: Option<Resource>,
     /// When the outbound half may be used.
     pub activation: Activation,
     /// Jittered soft limit by time, for display: the endpoint itself starts the rekey.

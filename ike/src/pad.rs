@@ -101,6 +101,7 @@ mod tests {
             ike_port: 500,
             nat_port: 4500,
             raw_esp: false,
+            workers: 1,
             report_keys: false,
         };
         let pad = Pad::new(&config);

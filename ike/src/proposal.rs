@@ -141,6 +141,23 @@ impl Proposal {
             && has(TransformType::KE, kex.id, None)
     }
 
+    /// With this cipher and this kind of sequence numbers alone; `None` if it does not allow them.
+    pub(crate) fn only(&self, encr: &Encr, esn: bool) -> Option<Self> {
+        let keeps = |t: &Transform| match t.kind {
+            TransformType::ENCR => (t.id, t.key_bits) == (encr.id, encr.key_bits),
+            TransformType::INTEG => encr.integ == Some(t.id),
+            TransformType::ESN => t.id == u16::from(esn),
+            _ => true,
+        };
+        let transforms = self.transforms.iter().copied().filter(keeps).collect();
+        let only = Self { protocol: self.protocol, transforms };
+        let is_left = |kind| only.of(kind).next().is_some();
+        // Without a transform of that type, sequence numbers have 32 bits (RFC 7296 §3.3.2).
+        let numbers = is_left(TransformType::ESN) || !esn && self.of(TransformType::ESN).next().is_none();
+        let cipher = is_left(TransformType::ENCR) && (encr.integ.is_none() || is_left(TransformType::INTEG));
+        (cipher && numbers).then_some(only)
+    }
+
     /// Without key exchange methods, as for the Child SA of IKE_AUTH (RFC 7296 §1.2).
     #[must_use]
     pub fn without_groups(&self) -> Self {

@@ -9,7 +9,7 @@ use cygnet_spd::{Mode, TrafficSelector};
 use crate::config::{Child, Connection};
 use crate::identity::Identity;
 use crate::message::IkeSpi;
-use crate::output::{ChildId, IkeSaId, Path};
+use crate::output::{ChildId, IkeSaId, Path, Resource};
 
 /// An IKE SA and its children, as of now.
 #[derive(Debug, Clone)]
@@ -112,6 +112,8 @@ pub struct ChildStatus {
     pub remote_ts: Vec<TrafficSelector>,
     /// What ESP wraps.
     pub mode: Mode,
+    /// Its place among several with the same selectors (RFC 9611).
+    pub resource: Option<Resource>,
     /// When it was installed.
     pub installed: Instant,
     /// When we rekey it, by time.

@@ -82,6 +82,10 @@ fn pair(entry: &Message) -> String {
     let esn = if entry.flag("esn") { ", ESN" } else { "" };
     let mtu = entry.text("inner-mtu").map_or(String::new(), |mtu| format!(", inner MTU {mtu}"));
     let _ = writeln!(shown, "  {}{esn}, {window}{mtu}, {carrier}", cipher(entry));
+    if let Some(group) = entry.text("group") {
+        let serves = entry.text("resource").map_or("all workers".to_owned(), |number| format!("worker {number}"));
+        let _ = writeln!(shown, "  one of several, {{{group}}}: serves {serves}");
+    }
     for (way, from, to) in [("in", "remote", "local"), ("out", "local", "remote")] {
         let key = |what: &str| entry.text(&format!("{what}-{way}"));
         let host = |end: &str| entry.text(&format!("{end}-host")).unwrap_or("");
@@ -228,6 +232,8 @@ mod tests {
             .with("encr-alg", "AES_GCM_16")
             .with("encr-keysize", 256)
             .with("replay-window", 0)
+            .with("group", 5)
+            .with("resource", 3)
             .with("bytes-in", 2048)
             .with("soft-time", 3600)
             .with_section("drops", Message::new().with("in-replayed", 3))
@@ -240,6 +246,7 @@ mod tests {
         for wanted in [
             "site/net {7}  transport esp, active",
             "AES_GCM_16-256, no protection against replay",
+            "one of several, {5}: serves worker 3",
             "spi 00000042",
             "2.0 KiB in 0 packets, last used never",
             "soft limit 60m; hard limit never",

@@ -44,7 +44,10 @@ pub(super) fn people(stats: &Message, sas: &[Message], connections: &[Message]) 
             let carrier = if child.flag("encap") { "in UDP" } else { "protocol 50" };
             children.add_row([
                 format!("{name}/{}{{{}}}", text("name"), text("uniqueid")),
-                text("state").to_owned(),
+                match child.text("cpu") {
+                    Some(number) => format!("{}\nworker {number}", text("state")),
+                    None => text("state").to_owned(),
+                },
                 format!("{}\n{}", text("spi-in"), text("spi-out")),
                 child.list("local-ts").join("\n"),
                 child.list("remote-ts").join("\n"),
@@ -194,6 +197,7 @@ mod tests {
             .with("encr-alg", "AES_GCM_16")
             .with("encr-keysize", 128)
             .with("bytes-in", 1536)
+            .with("cpu", 3)
             .with_list("local-ts", ["10.1.0.0/16"]);
         let ike = Message::new()
             .with("uniqueid", 1)
@@ -234,7 +238,7 @@ mod tests {
     fn people_see_names_and_units() {
         let shown = people(&Message::new(), &sas(), &[connection("site-b"), connection("other")]);
         assert!(shown.contains("failed 7s ago: the peer does not answer") && shown.contains("net: trap"), "{shown}");
-        for wanted in ["site-b[1]", "site-b/net{2}", "AES_GCM_16-128", "1.5 KiB", "[2001:db8::1]:4500"] {
+        for wanted in ["site-b[1]", "site-b/net{2}", "AES_GCM_16-128", "1.5 KiB", "worker 3", "[2001:db8::1]:4500"] {
             assert!(shown.contains(wanted), "{wanted} is not in\n{shown}");
         }
         assert!(people(&Message::new(), &[], &[]).contains("no security associations"));

@@ -88,6 +88,7 @@ pub(super) fn read(
             start,
             lifetime,
             replay_window: u32::try_from(window.next_multiple_of(64)).expect("the range was checked"),
+            per_resource_sas: section.flag("per_resource_sas").unwrap_or(false),
         }));
         section.finish();
     }

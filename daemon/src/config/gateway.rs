@@ -201,6 +201,7 @@ pub(super) fn read(root: &Section<'_>) -> (Gateway, cygnet_ike::Config) {
         ike_port: gateway.ike_port,
         nat_port: gateway.nat_port,
         raw_esp: gateway.raw_esp,
+        workers: 1,
         report_keys: false,
     };
     let Some(section) = root.section("gateway", "the gateway".to_owned()) else { return (gateway, ike) };

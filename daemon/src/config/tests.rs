@@ -137,6 +137,7 @@ fn every_key_is_understood() {
         rekey_packets = 1000000
         life_packets = 2000000
         replay_window = 2048
+        per_resource_sas = true
         [secrets.b]
         ids = ["a.example"]
         psk = "a long enough secret"
@@ -157,7 +158,7 @@ fn every_key_is_understood() {
     assert_eq!((connection.fragment_size, connection.force_encap), (None, true));
     assert_eq!(connection.retransmit.unwrap().tries, 1);
     let child = &connection.children[0];
-    assert_eq!(child.start, StartAction::Trap);
+    assert_eq!((child.start, child.per_resource_sas), (StartAction::Trap, true));
     assert_eq!(child.local_ts[1].to_string(), "192.0.2.1/32[udp/53]".replace("/32", &host_suffix()));
     assert_eq!((child.lifetime.rekey_bytes, child.lifetime.life_packets), (Some(1 << 30), Some(2_000_000)));
     let order: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use cygnet_sad::{InboundDrop, Limits, Origin, OutboundDrop, PairStatus, Standing};
+use cygnet_sad::{InboundDrop, Limits, Origin, OutboundDrop, PairStatus, Resource, Standing};
 use cygnet_spd::{Action, AfterFailure, Level, Pfp, Policy, WhileNegotiating};
 
 use super::commands::outcome;
@@ -174,6 +174,12 @@ fn sad_entry(inspection: &Inspection, status: &PairStatus, policy: &str) -> Mess
     cipher(&mut entry, pair.encr());
     flag(&mut entry, "esn", pair.esn());
     entry.set("replay-window", pair.replay_window());
+    if let Some(Resource { group, number }) = pair.resource() {
+        entry.set("group", group.0);
+        if let Some(number) = number {
+            entry.set("resource", number);
+        }
+    }
     entry.set("sequence-in", status.inbound_sequence);
     entry.set("sequence-out", status.outbound_sequence);
     if let Some(mtu) = pair.inner_mtu() {

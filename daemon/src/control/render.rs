@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use cygnet_esp::Encr;
-use cygnet_ike::ChildId;
 use cygnet_ike::config::{Child, Connection, LocalAuth, PeerAuth, StartAction};
 use cygnet_ike::crypto::kex::Kex;
 use cygnet_ike::crypto::prf::Prf;
 use cygnet_ike::status::{ChildState, ChildStatus, IkeState, IkeStatus};
+use cygnet_ike::{ChildId, Resource};
 use cygnet_spd::Mode;
 
 use super::vici::{Message, Value};
@@ -100,6 +100,12 @@ pub(super) fn child(status: &ChildStatus, traffic: &Traffic) -> Message {
     }
     if status.esn {
         message.set("esn", 1);
+    }
+    if let Some(Resource { number, .. }) = status.resource {
+        message.set("per-cpu-sas", "yes");
+        if let Some(number) = number {
+            message.set("cpu", number);
+        }
     }
     message.set("bytes-in", traffic.octets_in);
     message.set("packets-in", traffic.packets_in);

@@ -158,6 +158,7 @@ fn up(connection: &Arc<Connection>, ike: u64, child: u64) -> IkeStatus {
         queued_tasks: Vec::new(),
         children: vec![ChildStatus {
             mode: cygnet_spd::Mode::Tunnel,
+            resource: Some(cygnet_ike::Resource { group: ChildId(child), number: Some(3) }),
             id: ChildId(child),
             state: ChildState::Installed,
             spi_in: cygnet_esp::Spi(0xc000_0001),
@@ -317,6 +318,7 @@ async fn an_sa_lives_from_initiate_to_terminate() {
     assert_eq!((ike.text("prf-alg"), ike.text("dh-group")), (Some("PRF_HMAC_SHA2_384"), Some("CURVE_25519")));
     let net = ike.section("child-sas").unwrap().section("net-2").unwrap();
     assert_eq!((net.text("spi-in"), net.text("bytes-in")), (Some("c0000001"), Some("700")));
+    assert_eq!((net.text("per-cpu-sas"), net.text("cpu")), (Some("yes"), Some("3")));
     assert_eq!(net.list("remote-ts"), ["10.2.0.0/16"]);
     let (_, none) = call(&mut client, "list-sas", Message::new().with("ike", "other")).await;
     assert!(none.is_empty());

@@ -10,6 +10,7 @@ use crate::command::Command;
 use crate::config::{Child, Config, Connection, StartAction};
 use crate::event::{DownReason, Event, Failure, FailureCause};
 use crate::exchange::Task;
+use crate::exchange::per_resource;
 use crate::exchange::wish::Wish;
 use crate::limits::{DIALLING, DIALLING_PATIENCE, OFFENDING_PACKET};
 use crate::output::{IkeSaId, Path};
@@ -26,6 +27,10 @@ impl Endpoint {
             Command::RekeyChild(child) => {
                 let Some(id) = self.cx.owner(child) else { return };
                 self.with_sa(id, |sa, cx| sa.push(cx, Task::RekeyChild(child)));
+            }
+            Command::AddResource { child, resource } => {
+                let Some(id) = self.cx.owner(child) else { return };
+                self.with_sa(id, |sa, cx| per_resource::want(cx, sa, child, resource));
             }
             Command::DeleteIke(id) => self.delete_ike(id),
             Command::DeleteChild(child) => {
@@ -62,8 +67,8 @@ impl Endpoint {
     }
 
     fn reconfigure(&mut self, config: Config) {
-        let Config { ike_port, nat_port, raw_esp, .. } = self.cx.config;
-        self.cx.config = Config { ike_port, nat_port, raw_esp, ..config };
+        let Config { ike_port, nat_port, raw_esp, workers, .. } = self.cx.config;
+        self.cx.config = Config { ike_port, nat_port, raw_esp, workers, ..config };
         self.cx.epoch += 1;
         let config = &self.cx.config;
         self.admission.set_bounds(config.cookie_threshold, config.max_half_open);

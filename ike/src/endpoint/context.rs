@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use cygnet_esp::Spi;
 use rand::CryptoRng;
 
 use super::Now;
@@ -49,7 +50,7 @@ pub(crate) enum Effect {
 
 impl Ctx {
     pub(crate) fn new(config: Config, mut rng: Box<dyn CryptoRng + Send>, now: Now) -> Self {
-        let spis = Spis::new(&mut *rng);
+        let spis = Spis::new(&mut *rng, config.workers);
         Self {
             now,
             config,
@@ -67,6 +68,16 @@ impl Ctx {
     /// A fresh IKE SPI, never zero. 64 random bits do not collide within one endpoint.
     pub(crate) fn ike_spi(&mut self) -> IkeSpi {
         IkeSpi(self.rng.next_u64().max(1))
+    }
+
+    /// A fresh inbound SPI. One that replaces another leads to the same worker; one of a resource to the worker of that
+    /// number; any other to any.
+    pub(crate) fn esp_spi(&mut self, replaces: Option<Spi>, resource: Option<u32>) -> Spi {
+        let workers = self.config.workers.max(1);
+        match replaces.map(|old| old.0).or(resource) {
+            Some(number) => self.spis.esp_for(number % workers, workers),
+            None => self.spis.esp(),
+        }
     }
 
     /// A fresh nonce: 32 octets, at least half the key size of every PRF (RFC 7296 §2.10).

@@ -13,6 +13,7 @@ use crate::crypto::key_schedule::{ChildKeys, DirectionKeys, KeyLengths, Nonces};
 use crate::endpoint::context::Ctx;
 use crate::event::{Event, SessionKeys};
 use crate::exchange::failure::{Failure, broken};
+use crate::exchange::per_resource::Part;
 use crate::message::payload::{Ke, Notify};
 use crate::message::{Chain, KeId, MessageBuilder, NotifyType, Payload};
 use crate::output::{Activation, ChildId, ChildInstall, HalfSa};
@@ -36,6 +37,8 @@ pub(crate) struct Agreed {
     pub(crate) original: Option<(IpAddr, IpAddr)>,
     /// The peer wants one pair of addresses in each SA.
     pub(crate) single_pair: bool,
+    /// Its place among several with the same selectors, if both sides want several (RFC 9611).
+    pub(crate) part: Option<Part>,
 }
 
 /// As responder, answers the peer's key exchange as the chosen suite demands: our KE data and the shared secret.
@@ -92,7 +95,7 @@ pub(crate) struct Origin<'a> {
 
 /// Derives the keys of a new pair and hands it out for installation.
 pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Origin<'_>) -> Option<ChildId> {
-    let Agreed { template, suite, spi_in, spi_out, local_ts, remote_ts, mode, original, single_pair } = agreed;
+    let Agreed { template, suite, spi_in, spi_out, local_ts, remote_ts, mode, original, single_pair, part } = agreed;
     let Origin { shared, nonces, initiator, replaces, activation } = origin;
     let (connection, secured) = (sa.connection.clone()?, sa.phase.secured()?);
     let ChildKeys { initiator: i, responder: r } =
@@ -105,6 +108,7 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
     let rekey_in = lifetime.rekey_time.map(|time| jittered(&mut *cx.rng, time, lifetime.rekey_jitter));
     let expires_in = lifetime.life_time;
     let id = cx.spis.child();
+    let resource = part.map(|part| part.of(id));
     sa.children.push(ChildSa {
         id,
         template: template.clone(),
@@ -118,6 +122,8 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
         remote_ts: remote_ts.clone(),
         mode,
         single_pair,
+        resource,
+        resources_full: false,
         state: ChildState::Installed,
         successor: None,
         unconfirmed: activation == Activation::OnUse,
@@ -142,6 +148,7 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
         path: sa.path,
         udp_encapsulation,
         replaces,
+        resource,
         activation,
         rekey_in,
         expires_in,

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use cygnet_esp::Spi;
 use cygnet_spd::{AddrRange, Mode, PortRange, Selector, TrafficSelector, narrow};
 
 use crate::config::{Child, Connection};
@@ -12,10 +13,12 @@ use crate::event::FailureCause;
 use crate::exchange::child::Agreed;
 use crate::exchange::failure::{Failure, Report, broken, list, notify};
 use crate::exchange::offer::{self, Choice};
+use crate::exchange::per_resource::{self, Part, Room};
 use crate::exchange::transport;
 use crate::limits::TRAFFIC_SELECTORS;
 use crate::message::payload::{Ts, WireSpi};
 use crate::message::{Chain, MessageBuilder, NotifyType, Payload};
+use crate::output::Resource;
 use crate::proposal::{EspSuite, Proposal};
 use crate::sa::IkeSa;
 
@@ -30,6 +33,9 @@ impl ChildChoice<'_> {
     pub(crate) fn push_sa(&self, response: &mut MessageBuilder) {
         if self.agreed.mode == Mode::Transport {
             response.notify(NotifyType::USE_TRANSPORT_MODE, &[]);
+        }
+        if let Some(part) = &self.agreed.part {
+            part.push(response);
         }
         response.push(&Payload::Sa(self.choice.answer(WireSpi::Esp(self.agreed.spi_in))));
     }
@@ -48,8 +54,15 @@ pub(crate) enum Place {
     /// Without a key exchange of its own (RFC 7296 §1.2).
     IkeAuth,
     CreateChildSa,
-    /// In place of an SA that took these selectors from its first packet: its successor has the same.
-    Rekey(Option<Selector>),
+    /// In place of an SA.
+    Rekey {
+        /// What it took from its first packet: its successor has the same.
+        taken: Option<Selector>,
+        /// Its place among several with the same selectors: its successor has the same (RFC 9611 §4).
+        resource: Option<Resource>,
+        /// Its inbound SPI.
+        spi_in: Spi,
+    },
 }
 
 /// What the peer proposes, in our terms.
@@ -74,7 +87,7 @@ struct Fit<'t> {
 ///
 /// # Errors
 /// NO_PROPOSAL_CHOSEN or TS_UNACCEPTABLE, after an event that explains it; SINGLE_PAIR_REQUIRED, which the initiator can
-/// mend by itself.
+/// mend by itself; TS_MAX_QUEUE.
 pub(crate) fn choose<'a>(
     cx: &mut Ctx,
     sa: &IkeSa,
@@ -115,13 +128,23 @@ pub(crate) fn choose<'a>(
             true => template.proposals.clone(),
             false => template.proposals.iter().map(Proposal::without_groups).collect(),
         };
+        let Room { part, alike } = match &place {
+            Place::Rekey { resource, .. } => Room { part: resource.map(Part::Of), alike: None },
+            _ => per_resource::room(sa, template, &granted, payloads, cx.config.workers)?,
+        };
+        let proposals = match alike {
+            Some((encr, esn)) => proposals.iter().filter_map(|proposal| proposal.only(encr, esn)).collect(),
+            None => proposals,
+        };
         match offer::choose::<EspSuite>(offered, &proposals) {
             Ok(choice) => {
                 let Some(spi_out) = choice.spi.esp() else { return Err(broken()) };
                 if wants_transport && template.mode == Mode::Tunnel {
                     declined(cx, sa, template, &granted);
                 }
-                let (suite, spi_in) = (choice.suite, cx.spis.esp());
+                let replaces = if let Place::Rekey { spi_in, .. } = place { Some(spi_in) } else { None };
+                let spi_in = cx.esp_spi(replaces, part.and_then(Part::number));
+                let suite = choice.suite;
                 let agreed = Agreed {
                     template: template.clone(),
                     suite,
@@ -132,6 +155,7 @@ pub(crate) fn choose<'a>(
                     mode: template.mode,
                     original,
                     single_pair: false,
+                    part,
                 };
                 return Ok(ChildChoice { agreed, choice });
             }
@@ -190,8 +214,10 @@ fn grant(sa: &IkeSa, template: &Child, proposed: &Proposed, place: &Place) -> Re
     // What was negotiated once stays within what is configured now, wherever the peer went.
     let within = |taken: &Selector| configured.intersect(taken).ok_or(NoGrant::Nothing);
     let (policy, populated) = match place {
-        Place::Rekey(Some(taken)) if template.mode == Mode::Transport => (within(&transport::moved(sa, taken))?, true),
-        Place::Rekey(Some(taken)) => (within(taken)?, true),
+        Place::Rekey { taken: Some(taken), .. } if template.mode == Mode::Transport => {
+            (within(&transport::moved(sa, taken))?, true)
+        }
+        Place::Rekey { taken: Some(taken), .. } => (within(taken)?, true),
         _ => (configured, false),
     };
     let policy = match template.mode {

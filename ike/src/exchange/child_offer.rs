@@ -9,10 +9,12 @@ use crate::endpoint::context::Ctx;
 use crate::event::FailureCause;
 use crate::exchange::child::Agreed;
 use crate::exchange::failure::{Report, list};
+use crate::exchange::per_resource::{self, Part};
 use crate::exchange::wish::Wish;
 use crate::exchange::{Task, offer, transport};
 use crate::message::payload::{Ts, WireSpi};
 use crate::message::{Chain, MessageBuilder, NotifyType, Payload};
+use crate::output::Resource;
 use crate::proposal::{self, EspSuite, Proposal};
 use crate::sa::IkeSa;
 
@@ -74,7 +76,9 @@ impl ChildOffer {
         };
         let local_ts = with(packet.map(|(local, _)| local), local);
         let remote_ts = with(packet.map(|(_, remote)| remote), remote);
-        Some(Self { spi_in: cx.spis.esp(), wish, proposals, local_ts, remote_ts })
+        let spi_in = cx.esp_spi(wish.replaces(), wish.number());
+        let proposals = wish.allowed(proposals);
+        Some(Self { spi_in, wish, proposals, local_ts, remote_ts })
     }
 
     /// SA, and the mode in front of it (RFC 7296 Appendix C.4).
@@ -82,7 +86,16 @@ impl ChildOffer {
         if self.wish.template.mode == Mode::Transport {
             request.notify(NotifyType::USE_TRANSPORT_MODE, &[]);
         }
+        if let Some(part) = self.part() {
+            part.push(request);
+        }
         request.push(&Payload::Sa(offer::offer(&self.proposals, WireSpi::Esp(self.spi_in))));
+    }
+
+    /// What is asked for of several SAs with the same selectors.
+    fn part(&self) -> Option<Part> {
+        let first = self.wish.template.per_resource_sas && self.wish.replaces().is_none();
+        self.wish.resource.map(Part::Of).or(first.then_some(Part::First))
     }
 
     pub(crate) fn push_ts(&self, request: &mut MessageBuilder) {
@@ -128,6 +141,10 @@ impl ChildOffer {
         };
         let is_within = within(&selector.local, &self.local_ts) && within(&selector.remote, &self.remote_ts);
         is_within.then_some(())?;
+        // Those of one group are alike in everything (RFC 9611 §4).
+        let joins = self.wish.joins().is_some();
+        let is_whole = within(&self.local_ts, &selector.local) && within(&self.remote_ts, &selector.remote);
+        (!joins || is_whole).then_some(())?;
         Some(Agreed {
             template: self.wish.template.clone(),
             suite,
@@ -138,6 +155,8 @@ impl ChildOffer {
             mode,
             original,
             single_pair: self.wish.is_single_pair(),
+            // One that is there keeps its place, whatever the peer says of its successor (RFC 9611 §4).
+            part: self.part().filter(|part| *part != Part::First || payloads.has_notify(NotifyType::SA_RESOURCE_INFO)),
         })
     }
 
@@ -148,6 +167,9 @@ impl ChildOffer {
             && let Some(wish) = self.wish.as_single_pair()
         {
             return sa.push(cx, Task::CreateChild(wish));
+        }
+        if let Some(Resource { group, .. }) = self.wish.joins() {
+            return per_resource::refused(cx, sa, group, kind);
         }
         let (cause, remedy) = match kind {
             NotifyType::NO_PROPOSAL_CHOSEN => (
@@ -177,6 +199,7 @@ impl ChildOffer {
     pub(crate) fn reject(&self, cx: &mut Ctx, sa: &mut IkeSa, why: Unacceptable) {
         match why {
             Unacceptable::NotOffered => self.refused(cx, sa, NotifyType::INVALID_SYNTAX),
+            _ if self.wish.joins().is_some() => self.refused(cx, sa, NotifyType::NO_PROPOSAL_CHOSEN),
             Unacceptable::TransportDeclined => self.report(
                 cx,
                 sa,

@@ -19,7 +19,7 @@ use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce};
 use crate::message::{ExchangeType, KeId, MessageBuilder, NotifyType, Opened, Payload};
-use crate::output::Activation;
+use crate::output::{Activation, Resource};
 use crate::sa::IkeSa;
 
 /// Our request.
@@ -34,7 +34,8 @@ pub(crate) struct CreateChild {
 
 /// Asks for a Child SA, unless there is one by now.
 pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, wish: Wish) {
-    if wish.is_met(&sa.children) {
+    let nothing_to_join = wish.joins().is_some_and(|with| sa.children.of_group(with.group).next().is_none());
+    if wish.is_met(&sa.children) || nothing_to_join {
         return;
     }
     let Some(offer) = ChildOffer::in_create_child_sa(cx, sa, wish) else { return };
@@ -100,6 +101,9 @@ impl CreateChild {
         };
         if sa.deleted_early.contains(&agreed.spi_out) {
             // The peer made it and deleted it again before we heard of it.
+            if let Some(Resource { group, .. }) = self.offer.wish.joins() {
+                sa.children.fill_group(group);
+            }
             if let Some(connection) = &sa.connection {
                 cx.changed(connection);
             }
@@ -115,16 +119,16 @@ impl CreateChild {
 /// Answers the peer's request for another Child SA.
 ///
 /// # Errors
-/// NO_ADDITIONAL_SAS, NO_PROPOSAL_CHOSEN, TS_UNACCEPTABLE, INVALID_KE_PAYLOAD; INVALID_SYNTAX.
+/// NO_ADDITIONAL_SAS, TS_MAX_QUEUE, NO_PROPOSAL_CHOSEN, TS_UNACCEPTABLE, INVALID_KE_PAYLOAD; INVALID_SYNTAX.
 pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Result<MessageBuilder, Failure> {
     let payloads = request.payloads();
     let ni = payloads.nonce()?.0;
     let ke = payloads.ke_opt()?;
     let Some(connection) = sa.connection.clone() else { return Err(notify(NotifyType::NO_ADDITIONAL_SAS)) };
+    let choice = child_choice::choose(cx, sa, &connection, &connection.children, payloads, Place::CreateChildSa)?;
     if sa.children.len() >= MAX_CHILDREN {
         return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
     }
-    let choice = child_choice::choose(cx, sa, &connection, &connection.children, payloads, Place::CreateChildSa)?;
     let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
     let nr = cx.nonce();
 

@@ -17,7 +17,7 @@ use crate::endpoint::context::Ctx;
 use crate::event::{DownReason, Event, FailureCause};
 use crate::exchange::InFlight;
 use crate::exchange::failure::{Failure, Report};
-use crate::exchange::proof;
+use crate::exchange::{per_resource, proof};
 use crate::limits::{INVALID_SELECTORS_PAUSE, MAX_CHILDREN, OFFENDING_PACKET};
 use crate::message::payload::{Delete, Notify, WireSpi};
 use crate::message::{ExchangeType, MessageBuilder, NotifyType, Opened, Payload, ProtocolId};
@@ -223,6 +223,9 @@ fn delete_child(cx: &mut Ctx, sa: &mut IkeSa, spi: Spi) -> Option<Spi> {
     if let Some(successor) = successor {
         // It deletes the old pair, so it has the new one.
         sa.child_used(cx, successor);
+    }
+    if successor.is_none() {
+        per_resource::deleted(cx, sa, id);
     }
     let reason = if successor.is_some() { DownReason::Rekeyed } else { DownReason::PeerDeleted };
     sa.remove_child(cx, id, reason);

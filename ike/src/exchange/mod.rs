@@ -13,7 +13,7 @@
 //! Shared between them: [`announce`] (notifications of IKE_SA_INIT), [`offer`] (SA payloads), [`proof`] (AUTH payloads),
 //! [`failure`] (outcomes, and what to tell an operator); and what all ways to a Child SA have in common: [`wish`] (which
 //! one is wanted), [`child_offer`] and [`child_choice`] (the two halves of its negotiation), [`transport`] (addresses in
-//! transport mode), [`child`] (its installation).
+//! transport mode), [`per_resource`] (several with the same selectors, RFC 9611), [`child`] (its installation).
 
 pub(crate) mod announce;
 pub(crate) mod child;
@@ -25,6 +25,7 @@ pub(crate) mod ike_auth;
 pub(crate) mod ike_sa_init;
 pub(crate) mod informational;
 pub(crate) mod offer;
+pub(crate) mod per_resource;
 pub(crate) mod proof;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;

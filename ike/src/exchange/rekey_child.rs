@@ -124,9 +124,13 @@ impl RekeyChild {
             NotifyType::TEMPORARY_FAILURE => retry(cx, sa, self.old, TEMPORARY_FAILURE_WAIT),
             // The peer has no such SA, so neither have we; what it was for still needs one (RFC 7296 §2.25.1).
             NotifyType::CHILD_SA_NOT_FOUND => {
-                if sa.children.find(self.old).is_some() {
+                if let Some(lost) = sa.children.find(self.old) {
+                    let wish = Wish::for_traffic_of(lost);
                     sa.remove_child(cx, self.old, DownReason::PeerDeleted);
-                    sa.push(cx, Task::CreateChild(self.offer.wish));
+                    // Of several with the same selectors, the others serve; traffic asks again.
+                    if self.offer.wish.number().is_none() || !wish.is_met(&sa.children) {
+                        sa.push(cx, Task::CreateChild(wish));
+                    }
                 }
             }
             // The old pair serves on until its hard limit (RFC 7296 §2.8).
@@ -170,8 +174,10 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     if sa.children.len() >= MAX_CHILDREN {
         return Err(notify(NotifyType::NO_ADDITIONAL_SAS));
     }
-    let (old, template, taken) = (old.id, old.template.clone(), Wish::like(old).taken());
-    let choice = child_choice::choose(cx, sa, &connection, &[template], payloads, Place::Rekey(taken))?;
+    let (template, taken) = (old.template.clone(), Wish::like(old).taken());
+    let place = Place::Rekey { taken, resource: old.resource, spi_in: old.spi_in };
+    let old = old.id;
+    let choice = child_choice::choose(cx, sa, &connection, &[template], payloads, place)?;
     let (own_ke, shared) = child::answer_key_exchange(cx, &choice.agreed.suite, ke)?.unzip();
     let nr = cx.nonce();
 

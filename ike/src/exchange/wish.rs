@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use cygnet_esp::{Encr, Spi};
 use cygnet_spd::{Flow, Mode, Pfp, Selector};
 
 use crate::config::Child;
 use crate::exchange::transport;
+use crate::output::Resource;
+use crate::proposal::Proposal;
 use crate::sa::IkeSa;
 use crate::sa::children::{ChildSa, Children};
 
@@ -19,19 +22,66 @@ pub(crate) struct Wish {
     selector: Option<Selector>,
     /// The peer wants one pair of addresses in each SA (SINGLE_PAIR_REQUIRED, RFC 7296 §2.9).
     single_pair: bool,
+    /// Its place among several with the same selectors (RFC 9611).
+    pub(crate) resource: Option<Resource>,
+    /// The algorithms of the others, to join them (RFC 9611 §4).
+    alike: Option<(&'static Encr, bool)>,
+    /// The inbound SPI of the SA that it takes the place of.
+    replaces: Option<Spi>,
 }
 
 impl Wish {
     pub(crate) fn new(template: Arc<Child>, flow: Option<Flow>) -> Self {
-        Self { template, flow, selector: None, single_pair: false }
+        Self { template, flow, selector: None, single_pair: false, resource: None, alike: None, replaces: None }
     }
 
     /// Another one like `child`. What an SA took from its first packet, its successor has to ask for; otherwise the
     /// whole policy is asked for anew (RFC 7296 §2.9.2).
     pub(crate) fn like(child: &ChildSa) -> Self {
-        let negotiated = || Selector { local: child.local_ts.clone(), remote: child.remote_ts.clone() };
-        let selector = (!child.template.pfp.is_none() || child.single_pair).then(negotiated);
-        Self { template: child.template.clone(), flow: None, selector, single_pair: child.single_pair }
+        let selector = (!child.template.pfp.is_none() || child.single_pair).then(|| child.selector());
+        Self {
+            template: child.template.clone(),
+            flow: None,
+            selector,
+            single_pair: child.single_pair,
+            resource: child.resource,
+            alike: None,
+            replaces: Some(child.spi_in),
+        }
+    }
+
+    /// One for the traffic of `child`, whether that is of one resource or not.
+    pub(crate) fn for_traffic_of(child: &ChildSa) -> Self {
+        Self { resource: None, replaces: None, ..Self::like(child) }
+    }
+
+    /// Another one beside `child`, for resource `number`: with the same selectors and algorithms (RFC 9611 §4). `None` if
+    /// `child` is not one of several.
+    pub(crate) fn beside(child: &ChildSa, number: u32) -> Option<Self> {
+        Some(Self {
+            resource: Some(Resource { number: Some(number), ..child.resource? }),
+            selector: Some(child.selector()),
+            alike: Some((child.encr, child.esn)),
+            replaces: None,
+            ..Self::like(child)
+        })
+    }
+
+    /// Whether it is to join others with the same selectors.
+    pub(crate) fn joins(&self) -> Option<Resource> {
+        self.resource.filter(|_| self.alike.is_some())
+    }
+
+    /// What may be offered of `proposals`.
+    pub(crate) fn allowed(&self, proposals: Vec<Proposal>) -> Vec<Proposal> {
+        match self.alike {
+            Some((encr, esn)) => proposals.iter().filter_map(|proposal| proposal.only(encr, esn)).collect(),
+            None => proposals,
+        }
+    }
+
+    pub(crate) fn replaces(&self) -> Option<Spi> {
+        self.replaces
     }
 
     /// The same for the packet's addresses alone; `None` if it is no different, or there is no packet.
@@ -82,13 +132,23 @@ impl Wish {
         self.selector.clone().or_else(|| self.flow.as_ref().and_then(populated))
     }
 
+    /// The resource that it is for alone.
+    pub(crate) fn number(&self) -> Option<u32> {
+        self.resource?.number
+    }
+
     /// Whether an SA of `other` does for both.
     pub(crate) fn is_met_by(&self, other: &Self) -> bool {
-        self.template.name == other.template.name && self.particular() == other.particular()
+        self.template.name == other.template.name
+            && self.particular() == other.particular()
+            && self.number() == other.number()
     }
 
     /// Whether one of `children` does.
     pub(crate) fn is_met(&self, children: &Children) -> bool {
+        if let Some(Resource { group, number: number @ Some(_) }) = self.resource {
+            return children.of_group(group).any(|child| child.resource.is_some_and(|r| r.number == number));
+        }
         match (&self.flow, &self.selector) {
             (Some(flow), _) => children.carries(&self.template.name, flow),
             (None, Some(selector)) => children.covers(&self.template.name, selector),

@@ -7,7 +7,7 @@ use cygnet_esp::{Encr, Spi};
 use cygnet_spd::{Flow, Mode, Selector, TrafficSelector};
 
 use crate::config::Child;
-use crate::output::ChildId;
+use crate::output::{ChildId, Resource};
 use crate::status::{ChildState, ChildStatus};
 
 /// A pair of ESP SAs, without its keys: those went to the data path.
@@ -26,6 +26,10 @@ pub(crate) struct ChildSa {
     pub(crate) mode: Mode,
     /// The peer wants one pair of addresses in each SA (RFC 7296 §2.9).
     pub(crate) single_pair: bool,
+    /// Its place among several with the same selectors (RFC 9611).
+    pub(crate) resource: Option<Resource>,
+    /// The peer makes no more with these selectors.
+    pub(crate) resources_full: bool,
     pub(crate) state: ChildState,
     /// The pair that replaced this one, from the new pair's installation on.
     pub(crate) successor: Option<ChildId>,
@@ -37,6 +41,16 @@ pub(crate) struct ChildSa {
 }
 
 impl ChildSa {
+    /// Whether it carries traffic, or soon will again.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self.state, ChildState::Installed | ChildState::Rekeying)
+    }
+
+    /// What it carries.
+    pub(crate) fn selector(&self) -> Selector {
+        Selector { local: self.local_ts.clone(), remote: self.remote_ts.clone() }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let rekey = self.rekey_at.filter(|_| self.state == ChildState::Installed);
         let expire = self.expires_at.filter(|_| self.state != ChildState::Deleting);
@@ -57,6 +71,7 @@ impl ChildSa {
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
             mode: self.mode,
+            resource: self.resource,
             installed: self.installed,
             rekey_at: self.rekey_at,
             expires_at: self.expires_at,
@@ -115,14 +130,12 @@ impl Children {
 
     /// A child of `template` that carries traffic, or soon will again.
     pub(crate) fn serving(&self, template: &str) -> Option<&ChildSa> {
-        let serves = |c: &&ChildSa| matches!(c.state, ChildState::Installed | ChildState::Rekeying);
-        self.alive.iter().filter(serves).find(|child| child.template.name == template)
+        self.alive.iter().filter(|child| child.serves()).find(|child| child.template.name == template)
     }
 
     /// Whether a child of `template` would carry packets of `flow`.
     pub(crate) fn carries(&self, template: &str, flow: &Flow) -> bool {
-        let serves = |c: &&ChildSa| matches!(c.state, ChildState::Installed | ChildState::Rekeying);
-        self.alive.iter().filter(serves).filter(|child| child.template.name == template).any(|child| {
+        self.alive.iter().filter(|child| child.serves()).filter(|child| child.template.name == template).any(|child| {
             // A flow matches if it lies within one selector of each side (RFC 7296 §2.9).
             Selector { local: child.local_ts.clone(), remote: child.remote_ts.clone() }.contains(flow)
         })
@@ -133,9 +146,21 @@ impl Children {
         let within = |asked: &[TrafficSelector], have: &[TrafficSelector]| {
             asked.iter().all(|ts| have.iter().any(|own| own.contains(ts)))
         };
-        let serves = |c: &&ChildSa| matches!(c.state, ChildState::Installed | ChildState::Rekeying);
-        let mut of_template = self.alive.iter().filter(serves).filter(|child| child.template.name == template);
+        let mut of_template =
+            self.alive.iter().filter(|child| child.serves()).filter(|child| child.template.name == template);
         of_template.any(|c| within(&selector.local, &c.local_ts) && within(&selector.remote, &c.remote_ts))
+    }
+
+    /// Those that serve in a group of several with the same selectors (RFC 9611 §4).
+    pub(crate) fn of_group(&self, group: ChildId) -> impl Iterator<Item = &ChildSa> + '_ {
+        self.alive.iter().filter(move |child| child.serves() && child.resource.is_some_and(|r| r.group == group))
+    }
+
+    /// The peer makes no more of `group`.
+    pub(crate) fn fill_group(&mut self, group: ChildId) {
+        for child in self.alive.iter_mut().filter(|child| child.resource.is_some_and(|r| r.group == group)) {
+            child.resources_full = true;
+        }
     }
 
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<ChildSa> {

@@ -64,7 +64,7 @@ impl IkeSa {
     /// What it has and its twin would have to have, as wishes.
     pub(crate) fn wishes(&self) -> Vec<Wish> {
         let serves = |state| matches!(state, ChildState::Installed | ChildState::Rekeying);
-        let has = self.children.iter().filter(|child| serves(child.state)).map(Wish::like);
+        let has = self.children.iter().filter(|child| serves(child.state)).map(Wish::for_traffic_of);
         has.chain(self.coming().cloned()).collect()
     }
 

@@ -19,7 +19,12 @@ const MAX_OPERATIONS: usize = 64;
 /// # Panics
 /// If a law is broken.
 pub fn exchange(octets: &[u8]) {
-    let side = |side| Scenario::psk(side).with(|s| s.connection.dpd_delay = Some(Duration::from_secs(30))).build();
+    let bend = |s: &mut Scenario| {
+        s.connection.dpd_delay = Some(Duration::from_secs(30));
+        s.child.per_resource_sas = true;
+        s.config.workers = 4;
+    };
+    let side = |side| Scenario::psk(side).with(bend).build();
     let mut pair = Pair::new(1, side(Side::A), side(Side::B));
     initiate(&mut pair, Side::A);
     for operation in octets.chunks_exact(2).take(MAX_OPERATIONS) {
@@ -44,7 +49,7 @@ fn operate(pair: &mut Pair, what: u8, how: u8) {
     let side = if how & 1 == 0 { Side::A } else { Side::B };
     let child = pair.node(side).children().first().map(|child| child.id);
     let ike = pair.node(side).ike_sas().first().map(|sa| sa.id);
-    match (what % 10, child, ike) {
+    match (what % 11, child, ike) {
         (0, ..) => pair.command(side, Command::Initiate { connection: "net".into(), child: None }),
         (1, Some(child), _) => pair.command(side, Command::RekeyChild(child)),
         (2, _, Some(ike)) => pair.command(side, Command::RekeyIke(ike)),
@@ -54,6 +59,7 @@ fn operate(pair: &mut Pair, what: u8, how: u8) {
         (6, ..) => pair.link.cut = how & 2 == 0,
         (7, ..) => replay(pair, side, what, how),
         (8, ..) => pair.restart(side),
+        (9, Some(child), _) => pair.command(side, Command::AddResource { child, resource: u32::from(how >> 1 & 3) }),
         _ => pair.run_for(Duration::from_millis(u64::from(how) * 50)),
     }
     pair.run_for(Duration::from_millis(u64::from(how >> 4)));

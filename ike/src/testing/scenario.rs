@@ -66,6 +66,7 @@ impl Scenario {
             start: StartAction::None,
             lifetime: ChildLifetime::default(),
             replay_window: 1024,
+            per_resource_sas: false,
         };
         let connection = Connection {
             name: "net".to_owned(),
@@ -97,6 +98,7 @@ impl Scenario {
             ike_port: 500,
             nat_port: 4500,
             raw_esp: true,
+            workers: 1,
             report_keys: false,
         };
         Self { connection, child, config }

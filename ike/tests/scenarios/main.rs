@@ -7,6 +7,7 @@ mod lifetime;
 mod nat;
 mod network;
 mod peer;
+mod per_resource;
 mod populate;
 mod reconfigure;
 mod refusal;

@@ -4,6 +4,7 @@ use cygnet_esp::Spi;
 use cygnet_ike::message::payload::{Delete, Ke, Nonce, Notify, Proposal, Sa, Transform, Ts, WireSpi};
 use cygnet_ike::message::*;
 use cygnet_ike::proposal::Protocol;
+use cygnet_ike::status::ChildStatus;
 use cygnet_ike::testing::scenario::{NETS, proposals, selectors};
 use cygnet_ike::testing::{Kind, Packet, Side, at};
 use cygnet_ike::{Event, SessionKeys};
@@ -240,4 +241,50 @@ fn narrowing_never_grants_more_selectors_than_a_payload_holds() {
     let granted = granted.unwrap();
     assert_eq!(granted.len(), 128);
     assert_eq!(peer.pair.b.children()[1].local_ts, granted);
+}
+
+/// RFC 9611 §7: TS_MAX_QUEUE, not NO_ADDITIONAL_SAS, for one that is not wanted; without SA_RESOURCE_INFO, a second SA is
+/// an ordinary one (RFC 7296 §2.8).
+#[test]
+fn a_second_child_for_a_resource_is_made_where_several_are_wanted() {
+    for wanted in [false, true] {
+        let mut peer = Forger::new(|scenario| scenario.child.per_resource_sas = wanted);
+        let mut ask = |spi: u32, number: Option<&[u8]>| {
+            let request = |m: &mut MessageBuilder| {
+                if let Some(number) = number {
+                    m.notify(NotifyType::SA_RESOURCE_INFO, number);
+                }
+                create_child(m, "aes128gcm16", spi, None);
+            };
+            peer.ask(ExchangeType::CREATE_CHILD_SA, request, errors)
+        };
+        let answer = if wanted { NotifyType::SA_RESOURCE_INFO } else { NotifyType::TS_MAX_QUEUE };
+        // Whatever the peer calls it.
+        let names: [&[u8]; 3] = [&[], &[0, 0, 0, 7], &[b'x'; 200]];
+        for (spi, name) in (4711..).zip(names) {
+            assert_eq!(ask(spi, Some(name)), [answer]);
+        }
+        assert_eq!(ask(815, None), []);
+        assert_eq!(peer.pair.b.children().len(), if wanted { 5 } else { 2 });
+        let numbered = |child: &ChildStatus| child.resource.is_some_and(|r| r.number.is_some());
+        assert_eq!(peer.pair.b.children().iter().filter(|child| numbered(child)).count(), if wanted { 3 } else { 0 });
+    }
+}
+
+#[test]
+fn there_is_a_bound_to_what_a_peer_may_ask_for_its_resources() {
+    let mut peer = Forger::new(|scenario| scenario.child.per_resource_sas = true);
+    let mut ask = |spi: u32| {
+        let request = |m: &mut MessageBuilder| {
+            m.notify(NotifyType::SA_RESOURCE_INFO, &[]);
+            create_child(m, "aes128gcm16", spi, None);
+        };
+        peer.ask(ExchangeType::CREATE_CHILD_SA, request, errors)
+    };
+    let bound = cygnet_ike::limits::RESOURCE_SAS as u32;
+    for spi in 1000..1000 + bound {
+        assert_eq!(ask(spi), [NotifyType::SA_RESOURCE_INFO]);
+    }
+    assert_eq!(ask(5000), [NotifyType::TS_MAX_QUEUE]);
+    assert_eq!(peer.pair.b.children().len(), 1 + bound as usize);
 }

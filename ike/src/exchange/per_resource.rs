@@ -1,0 +1,157 @@
+//! Several Child SAs with the same selectors, each for one resource (RFC 9611): here, an outbound worker.
+//!
+//! ```text
+//! HDR, SK {..., N(SA_RESOURCE_INFO), SA, [Ni,] TSi, TSr} -->            the first one: may there be more?
+//!        <-- HDR, SK {..., N(SA_RESOURCE_INFO), SA, [Nr,] TSi, TSr}     yes; without the notification, no
+//! HDR, SK {N(SA_RESOURCE_INFO, number), SA, Ni, [KEi,] TSi, TSr} -->    one more, alike in all but keys
+//!        <-- HDR, SK {N(SA_RESOURCE_INFO, number), SA, Nr, [KEr,] TSi, TSr}
+//!        <-- HDR, SK {N(TS_MAX_QUEUE)}                                  no more with these selectors
+//! ```
+//!
+//! The first one belongs to no resource: it carries what those send that have none of their own, so that nothing waits
+//! for the others. They are asked for when a resource has something to send, and each side decides by itself which of
+//! its resources an SA belongs to: the numbers that are told mean nothing to the other one (RFC 9611 §4). Each of them
+//! stands for itself: it is rekeyed in its place, and if one is deleted, even the first, the others go on.
+
+use cygnet_esp::Encr;
+use cygnet_spd::{Selector, TrafficSelector};
+
+use crate::config::Child;
+use crate::endpoint::context::Ctx;
+use crate::event::Event;
+use crate::exchange::Task;
+use crate::exchange::failure::{Failure, notify};
+use crate::exchange::wish::Wish;
+use crate::limits::{MAX_CHILDREN, RESOURCE_SA_PATIENCE, RESOURCE_SAS};
+use crate::message::{Chain, MessageBuilder, NotifyType};
+use crate::output::{ChildId, Resource};
+use crate::sa::IkeSa;
+use crate::sa::children::ChildSa;
+
+/// The part of a Child SA among several with the same selectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The first one.
+    First,
+    /// One of those that there are, or the successor of one.
+    Of(Resource),
+}
+
+impl Part {
+    /// Its place, once it is called `id`.
+    pub(crate) fn of(self, id: ChildId) -> Resource {
+        match self {
+            Self::First => Resource { group: id, number: None },
+            Self::Of(resource) => resource,
+        }
+    }
+
+    pub(crate) fn number(self) -> Option<u32> {
+        match self {
+            Self::First => None,
+            Self::Of(resource) => resource.number,
+        }
+    }
+
+    /// SA_RESOURCE_INFO, with the number of its resource for people to read (RFC 9611 §6.1).
+    pub(crate) fn push(self, message: &mut MessageBuilder) {
+        let data = self.number().map(u32::to_be_bytes);
+        message.notify(NotifyType::SA_RESOURCE_INFO, data.as_ref().map_or(&[], |data| &data[..]));
+    }
+}
+
+/// A resource sends on `child` for want of one of its own: asks for one, unless the peer will not or it is coming.
+pub(crate) fn want(cx: &mut Ctx, sa: &mut IkeSa, child: ChildId, number: u32) {
+    let Some(child) = sa.children.find(child).filter(|child| child.template.per_resource_sas) else { return };
+    let Some(wish) = Wish::beside(child, number) else { return };
+    let Some(Resource { group, .. }) = wish.resource else { return };
+    let is_full = child.resources_full || !has_room(sa, group);
+    if !is_full && number < RESOURCE_SAS as u32 && !wish.is_met(&sa.children) && !sa.expects_for(&wish) {
+        sa.push(cx, Task::CreateChild(wish));
+    }
+}
+
+/// Whether one more of `group` is within bounds. Those that are not for one resource do not count.
+fn has_room(sa: &IkeSa, group: ChildId) -> bool {
+    let numbered = sa.children.of_group(group).filter(|child| child.resource.is_some_and(|r| r.number.is_some()));
+    numbered.count() < RESOURCE_SAS && sa.children.len() < MAX_CHILDREN
+}
+
+/// The peer makes no more of `group`. What is there serves on.
+pub(crate) fn refused(cx: &mut Ctx, sa: &mut IkeSa, group: ChildId, kind: NotifyType) {
+    sa.children.fill_group(group);
+    cx.event(Event::NoMoreResources { ike: sa.id, child: group, notify: kind.0 });
+}
+
+/// The peer deletes a child. It may do so because the resource is idle (RFC 9611 §4), and traffic brings another one up;
+/// but one that it does not want at all is not asked for again.
+pub(crate) fn deleted(cx: &Ctx, sa: &mut IkeSa, child: ChildId) {
+    let Some(child) = sa.children.find(child) else { return };
+    let Some(Resource { group, number: Some(_) }) = child.resource else { return };
+    if cx.now.instant.saturating_duration_since(child.installed) < RESOURCE_SA_PATIENCE {
+        sa.children.fill_group(group);
+    }
+}
+
+/// What a responder finds for a new Child SA.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Its part, if there may be several.
+    pub(crate) part: Option<Part>,
+    /// The cipher, and whether sequence numbers are extended, of those that it joins: it has the same (RFC 9611 §4).
+    pub(crate) alike: Option<(&'static Encr, bool)>,
+}
+
+/// As responder, finds the part of a new Child SA of `template` with these selectors.
+///
+/// # Errors
+/// TS_MAX_QUEUE: there is one, and we want no more. Never NO_ADDITIONAL_SAS, which would be about other selectors, too
+/// (RFC 9611 §7).
+pub(crate) fn room(
+    sa: &IkeSa,
+    template: &Child,
+    granted: &Selector,
+    request: &Chain<'_>,
+    workers: u32,
+) -> Result<Room, Failure> {
+    if !request.has_notify(NotifyType::SA_RESOURCE_INFO) {
+        return Ok(Room { part: None, alike: None });
+    }
+    let alike = |child: &&ChildSa| {
+        child.serves()
+            && child.template.name == template.name
+            && child.mode == template.mode
+            && is_same(&child.local_ts, &granted.local)
+            && is_same(&child.remote_ts, &granted.remote)
+    };
+    let first = Room { part: Some(Part::First), alike: None };
+    let same: Vec<&ChildSa> = sa.children.iter().filter(alike).collect();
+    let several = same.iter().find_map(|child| Some((child, child.resource?.group)));
+    match (template.per_resource_sas, several) {
+        (true, Some((child, group))) if has_room(sa, group) => {
+            let number = Some(idlest(sa, group, workers));
+            Ok(Room { part: Some(Part::Of(Resource { group, number })), alike: Some((child.encr, child.esn)) })
+        }
+        (true, Some(_)) => Err(notify(NotifyType::TS_MAX_QUEUE)),
+        (true, None) => Ok(first),
+        (false, _) if same.is_empty() => Ok(Room { part: None, alike: None }),
+        (false, _) => Err(notify(NotifyType::TS_MAX_QUEUE)),
+    }
+}
+
+/// The resource with the fewest SAs of `group`, those included that we ask for ourselves (RFC 9611 §5).
+fn idlest(sa: &IkeSa, group: ChildId, workers: u32) -> u32 {
+    let there = sa.children.of_group(group).filter_map(|child| child.resource);
+    let coming = sa.coming().filter_map(Wish::joins).filter(|resource| resource.group == group);
+    let taken: Vec<u32> = there.chain(coming).filter_map(|resource| resource.number).collect();
+    let resources = 0..workers.clamp(1, RESOURCE_SAS as u32);
+    resources.min_by_key(|number| taken.iter().filter(|taken| *taken == number).count()).unwrap_or_default()
+}
+
+/// Whether both select the same.
+fn is_same(a: &[TrafficSelector], b: &[TrafficSelector]) -> bool {
+    let within = |inner: &[TrafficSelector], outer: &[TrafficSelector]| {
+        inner.iter().all(|ts| outer.iter().any(|outer| outer.contains(ts)))
+    };
+    within(a, b) && within(b, a)
+}

@@ -1,0 +1,352 @@
+//! Several Child SAs with the same selectors, each for one resource (RFC 9611).
+
+use cygnet_ike::proposal::Protocol;
+use cygnet_ike::status::ChildStatus;
+use cygnet_ike::testing::Faults;
+use cygnet_ike::testing::scenario::proposals;
+
+use super::*;
+
+const SIDES: [Side; 2] = [Side::A, Side::B];
+const WORKERS: u32 = 4;
+
+fn several(_: Side, scenario: &mut Scenario) {
+    scenario.child.per_resource_sas = true;
+    scenario.config.workers = WORKERS;
+}
+
+/// A tunnel that may have several SAs.
+#[track_caller]
+fn agreed(seed: u64, initiator: Side) -> Pair {
+    let pair = tunnel(seed, initiator, several);
+    for node in [&pair.a, &pair.b] {
+        assert_eq!(numbers(node), [None]);
+    }
+    pair
+}
+
+fn add(pair: &mut Pair, side: Side, resource: u32) {
+    let child = pair.node(side).children()[0].id;
+    pair.command(side, Command::AddResource { child, resource });
+}
+
+/// The resources that have an SA, in order.
+fn numbers(node: &Node) -> Vec<Option<u32>> {
+    let mut numbers: Vec<_> =
+        node.children().iter().map(|child| child.resource.expect("one of several").number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// The SA of a resource.
+#[track_caller]
+fn of(node: &Node, number: Option<u32>) -> ChildStatus {
+    let found = node.children().into_iter().find(|child| child.resource.is_some_and(|r| r.number == number));
+    found.unwrap_or_else(|| panic!("none of {number:?}: {:?}", numbers(node)))
+}
+
+/// Both sides have the same SAs, all alike and in one group each; SPIs lead to the workers of the resources; traffic
+/// flows.
+#[track_caller]
+fn assert_alike(pair: &mut Pair, count: usize) {
+    let spis = |node: &Node, swap: bool| {
+        let of = |c: &ChildStatus| if swap { (c.spi_out, c.spi_in) } else { (c.spi_in, c.spi_out) };
+        let mut spis: Vec<_> = node.children().iter().map(of).collect();
+        spis.sort_unstable();
+        spis
+    };
+    assert_eq!(spis(&pair.a, false), spis(&pair.b, true));
+    for node in [&pair.a, &pair.b] {
+        let children = node.children();
+        assert_eq!((children.len(), node.installed()), (count, (count, count)));
+        let first = &children[0];
+        for child in &children {
+            assert_eq!((child.encr, child.esn, child.mode), (first.encr, first.esn, first.mode));
+            assert_eq!((&child.local_ts, &child.remote_ts), (&first.local_ts, &first.remote_ts));
+            assert_eq!(child.resource.map(|r| r.group), first.resource.map(|r| r.group));
+            if let Some(number) = child.resource.and_then(|r| r.number) {
+                assert_eq!(child.spi_in.0 % WORKERS, number % WORKERS);
+            }
+        }
+    }
+    assert!(pair.is_open(NET));
+}
+
+fn no_more(node: &Node) -> Vec<u16> {
+    let kind = |event: &Event| if let Event::NoMoreResources { notify, .. } = event { Some(*notify) } else { None };
+    node.events.iter().filter_map(kind).collect()
+}
+
+#[test]
+fn a_resource_gets_an_sa_of_its_own() {
+    for (initiator, asker) in SIDES.into_iter().flat_map(|a| SIDES.map(|b| (a, b))) {
+        let mut pair = agreed(1, initiator);
+        for resource in [2, 0, 2, 3, 1, 0] {
+            add(&mut pair, asker, resource);
+        }
+        pair.run();
+        assert_alike(&mut pair, 5);
+        // The other side spreads them, too.
+        for node in [&pair.a, &pair.b] {
+            assert_eq!(numbers(node), [None, Some(0), Some(1), Some(2), Some(3)]);
+            assert!(failures(node).is_empty() && child_downs(node).is_empty());
+        }
+        // What is there is not asked for again.
+        let sent = pair.node(asker).sent.len();
+        add(&mut pair, asker, 2);
+        pair.run();
+        assert_eq!(pair.node(asker).sent.len(), sent);
+    }
+}
+
+#[test]
+fn all_are_alike_whatever_else_is_configured_by_now() {
+    let mut pair = tunnel(1, Side::A, |side, scenario| {
+        several(side, scenario);
+        scenario.child.proposals = proposals(Protocol::Esp, "aes256gcm16-aes128gcm16-esn-noesn");
+    });
+    for side in SIDES {
+        let config = Scenario::psk(side).with(|scenario| {
+            several(side, scenario);
+            scenario.child.proposals = proposals(Protocol::Esp, "aes128gcm16-aes256gcm16-x25519-noesn-esn");
+        });
+        pair.reload(side, config.build());
+    }
+    pair.run();
+    add(&mut pair, Side::A, 0);
+    add(&mut pair, Side::B, 1);
+    pair.run();
+    assert_alike(&mut pair, 3);
+    assert_eq!((pair.a.children()[2].encr.name, pair.a.children()[2].esn), ("aes256gcm16", true));
+}
+
+#[test]
+fn a_peer_that_does_not_want_several_is_asked_for_none() {
+    for (initiator, willing) in SIDES.into_iter().flat_map(|a| SIDES.map(|b| (a, b))) {
+        let mut pair = tunnel(1, initiator, |side, scenario| scenario.child.per_resource_sas = side == willing);
+        for node in [&pair.a, &pair.b] {
+            assert!(node.children().iter().all(|child| child.resource.is_none()));
+        }
+        let sent = pair.node(willing).sent.len();
+        add(&mut pair, willing, 0);
+        pair.run();
+        assert_eq!(pair.node(willing).sent.len(), sent);
+        assert_up(&mut pair);
+    }
+}
+
+#[test]
+fn ts_max_queue_ends_the_asking_and_nothing_else() {
+    let mut pair = agreed(1, Side::A);
+    add(&mut pair, Side::A, 0);
+    pair.run();
+    // B wants no more from now on.
+    let config = Scenario::psk(Side::B).with(|scenario| scenario.config.workers = WORKERS).build();
+    pair.reload(Side::B, config);
+    add(&mut pair, Side::A, 1);
+    pair.run();
+    assert_eq!(no_more(&pair.a), [48]);
+    let sent = pair.a.sent.len();
+    add(&mut pair, Side::A, 1);
+    add(&mut pair, Side::A, 2);
+    pair.run();
+    assert_eq!(pair.a.sent.len(), sent, "not asked again");
+    assert_alike(&mut pair, 2);
+    assert!(failures(&pair.a).is_empty() && failures(&pair.b).is_empty());
+}
+
+#[test]
+fn there_is_a_bound() {
+    let mut pair = agreed(1, Side::A);
+    let bound = cygnet_ike::limits::RESOURCE_SAS as u32;
+    for resource in 0..bound + 3 {
+        add(&mut pair, Side::A, resource);
+    }
+    pair.run();
+    assert_alike(&mut pair, 1 + bound as usize);
+    // The other way round, they are all at once on their way: the peer says when it is enough.
+    add(&mut pair, Side::B, 7);
+    pair.run();
+    assert_alike(&mut pair, 1 + bound as usize);
+}
+
+#[test]
+fn each_is_rekeyed_in_its_place_without_loss() {
+    for (rekeyer, number) in SIDES.into_iter().flat_map(|a| [None, Some(1), Some(3)].map(|n| (a, n))) {
+        let mut pair = agreed(2, Side::A);
+        for resource in 0..WORKERS {
+            add(&mut pair, Side::A, resource);
+        }
+        pair.run();
+        let before = SIDES.map(|side| of(pair.node(side), number));
+        pair.traffic = Some(Duration::from_millis(5));
+        pair.run_for(SECOND);
+        for _ in 0..3 {
+            let child = of(pair.node(rekeyer), number).id;
+            pair.command(rekeyer, Command::RekeyChild(child));
+            pair.run_for(10 * SECOND);
+        }
+        pair.traffic = None;
+        pair.run();
+        pair.run_for(10 * SECOND);
+        assert_eq!(pair.probes_lost(), 0);
+        assert_alike(&mut pair, 5);
+        for (side, before) in SIDES.into_iter().zip(before) {
+            let after = of(pair.node(side), number);
+            assert_ne!(after.spi_in, before.spi_in);
+            assert_eq!(after.spi_in.0 % WORKERS, before.spi_in.0 % WORKERS, "its inbound worker stays");
+            assert_eq!(numbers(pair.node(side)), [None, Some(0), Some(1), Some(2), Some(3)]);
+        }
+    }
+}
+
+#[test]
+fn a_rekeyed_ike_sa_keeps_them_and_gets_more() {
+    let mut pair = agreed(3, Side::A);
+    add(&mut pair, Side::A, 0);
+    pair.run();
+    let ike = the_ike(&pair.b);
+    pair.command(Side::B, Command::RekeyIke(ike));
+    pair.run();
+    add(&mut pair, Side::B, 1);
+    pair.run();
+    assert_alike(&mut pair, 3);
+}
+
+#[test]
+fn the_others_go_on_when_one_is_deleted_even_the_first() {
+    for deleter in SIDES {
+        let mut pair = agreed(4, Side::A);
+        add(&mut pair, Side::A, 0);
+        add(&mut pair, Side::A, 1);
+        pair.run();
+        pair.run_for(60 * SECOND);
+        let idle = of(pair.node(deleter), Some(0)).id;
+        pair.command(deleter, Command::DeleteChild(idle));
+        pair.run();
+        assert_alike(&mut pair, 2);
+        // It was idle; now there is traffic.
+        add(&mut pair, Side::A, 0);
+        pair.run();
+        assert_alike(&mut pair, 3);
+        let first = of(pair.node(deleter), None).id;
+        pair.command(deleter, Command::DeleteChild(first));
+        pair.run();
+        assert_alike(&mut pair, 2);
+        add(&mut pair, Side::B, 3);
+        pair.run();
+        assert_alike(&mut pair, 3);
+        pair.run_for(60 * SECOND);
+        // The last one takes the tunnel with it.
+        while let Some(child) = pair.node(deleter).children().first() {
+            let child = child.id;
+            pair.command(deleter, Command::DeleteChild(child));
+            pair.run();
+        }
+        assert!(!pair.is_open(NET));
+        initiate(&mut pair, Side::A);
+        assert_eq!((numbers(&pair.a), numbers(&pair.b)), (vec![None], vec![None]));
+        add(&mut pair, Side::A, 0);
+        pair.run();
+        assert_alike(&mut pair, 2);
+    }
+}
+
+#[test]
+fn one_that_the_peer_deletes_at_once_is_not_asked_for_again() {
+    let mut pair = agreed(5, Side::A);
+    add(&mut pair, Side::A, 0);
+    pair.run();
+    let child = of(&pair.b, Some(0)).id;
+    pair.command(Side::B, Command::DeleteChild(child));
+    pair.run();
+    let sent = pair.a.sent.len();
+    add(&mut pair, Side::A, 0);
+    pair.run();
+    assert_eq!(pair.a.sent.len(), sent);
+    // The successor of the first one tries anew.
+    let first = pair.a.children()[0].id;
+    pair.command(Side::A, Command::RekeyChild(first));
+    pair.run();
+    add(&mut pair, Side::A, 0);
+    pair.run();
+    pair.run_for(10 * SECOND);
+    assert_alike(&mut pair, 2);
+}
+
+#[test]
+fn both_sides_may_ask_rekey_and_delete_at_once() {
+    for seed in 0..40 {
+        let mut pair = agreed(seed, Side::A);
+        for resource in 0..WORKERS {
+            for side in SIDES {
+                add(&mut pair, side, resource);
+            }
+        }
+        pair.run();
+        let count = pair.a.children().len();
+        assert!((5..=9).contains(&count), "seed {seed}: {count}");
+        assert_alike(&mut pair, count);
+        for side in SIDES {
+            for child in pair.node(side).children() {
+                pair.command(side, Command::RekeyChild(child.id));
+            }
+        }
+        pair.run_for(60 * SECOND);
+        assert_alike(&mut pair, count);
+        let twice = pair.a.children()[1].clone();
+        let same = pair.b.children().into_iter().find(|child| child.spi_in == twice.spi_out).unwrap();
+        pair.command(Side::A, Command::DeleteChild(twice.id));
+        pair.command(Side::B, Command::DeleteChild(same.id));
+        pair.run();
+        assert_alike(&mut pair, count - 1);
+    }
+}
+
+#[test]
+fn nothing_is_lost_by_a_network_that_loses() {
+    for seed in 0..60 {
+        let mut pair = agreed(seed, Side::A);
+        pair.link.faults = Faults::ROUGH;
+        for round in 0..4 {
+            let side = if pair.link.chance(0.5) { Side::A } else { Side::B };
+            let children = pair.node(side).children();
+            let some = children[pair.link.below(children.len())].id;
+            let resource = pair.link.below(WORKERS as usize) as u32;
+            let command = match pair.link.below(4) {
+                0 if round > 1 => Command::RekeyChild(some),
+                1 if round > 1 && children.len() > 1 => Command::DeleteChild(some),
+                _ => Command::AddResource { child: some, resource },
+            };
+            pair.command(side, command);
+            pair.run_for(5 * SECOND);
+        }
+        pair.link.faults = Faults::NONE;
+        pair.run_for(60 * SECOND);
+        let count = pair.a.children().len();
+        assert!(count > 0, "seed {seed}");
+        assert_alike(&mut pair, count);
+    }
+}
+
+/// Both sides start at once: what is there twice goes, and what is left has room for more.
+#[test]
+fn two_ike_sas_become_one_with_all_that_is_wanted() {
+    for seed in 0..20 {
+        let mut pair = psk(seed, several);
+        for side in SIDES {
+            pair.command(side, Command::Initiate { connection: "net".into(), child: None });
+        }
+        pair.run();
+        for side in SIDES {
+            add(&mut pair, side, 1);
+        }
+        pair.run_for(60 * SECOND);
+        assert_eq!((pair.a.ike_sas().len(), pair.b.ike_sas().len()), (1, 1), "seed {seed}");
+        add(&mut pair, Side::A, 2);
+        pair.run();
+        let count = pair.a.children().len();
+        assert!(count >= 2, "seed {seed}");
+        assert_alike(&mut pair, count);
+    }
+}
