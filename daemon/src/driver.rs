@@ -247,6 +247,7 @@ impl Driver {
                 self.up(pair, || ());
                 Command::ChildUsed(child_id(pair))
             }
+            Signal::Resource { pair, resource } => Command::AddResource { child: child_id(pair), resource },
             Signal::Soft(pair) => Command::RekeyChild(child_id(pair)),
             Signal::Hard(pair) => Command::ExpireChild(child_id(pair)),
             Signal::Selectors(pair, start) => {

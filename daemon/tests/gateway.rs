@@ -563,3 +563,52 @@ async fn a_peer_that_sends_outside_its_selectors_is_told() {
     timeout(PATIENCE, a.shutdown()).await.expect("a stop is bounded");
     timeout(PATIENCE, b.gateway.shutdown()).await.expect("a stop is bounded");
 }
+
+/// RFC 9611: each worker that sends gets an SA of its own, which a worker of the other side takes for its own, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_send_get_sas_of_their_own_where_both_sides_want_it() {
+    for (ours, theirs) in [(true, true), (true, false)] {
+        let wire = Wire::new();
+        let more = |wanted: bool| format!("start_action = \"trap\"\nper_resource_sas = {wanted}");
+        let a = site_with_queues(&wire, 1, &more(ours), 2);
+        let b = site_with_queues(&wire, 2, &more(theirs), 2);
+        // The ports decide which worker sends.
+        let flows = [0, 1].map(|port| {
+            let mut packet = packet(1, 2, 7);
+            packet[21] = port;
+            packet
+        });
+        for _ in 0..2 {
+            // What was held until there was an SA belongs to no worker; the next packet does.
+            for flow in &flows {
+                crosses(&a, &b, flow.clone()).await;
+            }
+        }
+        let wanted: &[_] = if ours && theirs { &[None, Some(0), Some(1)] } else { &[None] };
+        let of_workers = |status: &Status| {
+            let mut children: Vec<_> = status.ike_sas.iter().flat_map(|ike| ike.children.clone()).collect();
+            children.sort_by_key(|child| child.resource.and_then(|of| of.number));
+            let numbers: Vec<_> = children.iter().map(|child| child.resource.and_then(|of| of.number)).collect();
+            (numbers == wanted).then_some(children)
+        };
+        for site in [&a, &b] {
+            for child in until(&site.handle, of_workers).await {
+                // What the peer sends on it is received by the worker of the same number.
+                let number = child.resource.and_then(|of| of.number);
+                assert!(number.is_none_or(|number| child.spi_in.0 % 2 == number));
+            }
+        }
+        for flow in &flows {
+            crosses(&a, &b, flow.clone()).await;
+        }
+        crosses(&b, &a, packet(2, 1, 4)).await;
+        let all_used = |status: &Status| {
+            let children = of_workers(status)?;
+            let mut own = children.iter().skip(usize::from(children.len() > 1));
+            own.all(|child| status.traffic(child.id).packets_out > 0).then_some(())
+        };
+        until(&a.handle, all_used).await;
+        a.gateway.shutdown().await;
+        b.gateway.shutdown().await;
+    }
+}

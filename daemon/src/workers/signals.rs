@@ -20,6 +20,13 @@ pub enum Signal {
         /// policy and remote address is kept.
         each: bool,
     },
+    /// A worker sends on this pair for want of one of its own, and may have one (RFC 9611 §5).
+    Resource {
+        /// What it sends on.
+        pair: PairId,
+        /// Number of the worker.
+        resource: u32,
+    },
     /// First traffic on a new inbound SA (RFC 7296 §2.8).
     Used(PairId),
     /// A soft limit was reached: rekey.
@@ -59,6 +66,11 @@ impl Start {
 }
 
 impl Signal {
+    /// Whether it asks for a new SA.
+    fn is_demand(&self) -> bool {
+        matches!(self, Self::Acquire { .. } | Self::Resource { .. })
+    }
+
     /// Whether telling `other` after `self` would say nothing new.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -73,7 +85,7 @@ impl Signal {
 
 /// Signals that may wait for the driver.
 const CAPACITY: usize = 256;
-/// Of these, how many may be [`Signal::Acquire`]: a host that scans a protected network must not keep rekeys out.
+/// Of these, how many may ask for new SAs: a host that scans a protected network must not keep rekeys out.
 const ACQUIRES: usize = CAPACITY / 2;
 
 /// The way from the workers to the driver.
@@ -96,8 +108,8 @@ impl Signals {
         if pending.iter().any(|waiting| waiting.covers(&signal)) {
             return true;
         }
-        let acquires = pending.iter().filter(|waiting| matches!(waiting, Signal::Acquire { .. })).count();
-        if pending.len() == CAPACITY || matches!(signal, Signal::Acquire { .. }) && acquires == ACQUIRES {
+        let acquires = pending.iter().filter(|waiting| waiting.is_demand()).count();
+        if pending.len() == CAPACITY || signal.is_demand() && acquires == ACQUIRES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return false;
         }
@@ -155,6 +167,16 @@ mod tests {
         let raised = (0..=255).filter(|&remote| signals.raise(acquire(remote, 0, false))).count();
         assert_eq!((raised, signals.dropped()), (ACQUIRES, (256 - ACQUIRES) as u64));
         assert!(signals.raise(Signal::Soft(PairId(1))));
+    }
+
+    #[test]
+    fn what_asks_for_new_sas_leaves_room_for_rekeys() {
+        let signals = Signals::new();
+        let ask = |id| Signal::Resource { pair: PairId(id), resource: 1 };
+        let raised = (0..256).filter(|&id| signals.raise(ask(id))).count();
+        assert_eq!(raised, ACQUIRES);
+        assert!(signals.raise(ask(0)), "already waiting");
+        assert!(signals.raise(Signal::Hard(PairId(1))));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) struct View<'t> {
     pub(super) path: &'t DataPath,
     pub(super) policies: &'t Policies,
     pub(super) tables: &'t Tables,
+    /// The number of the worker that sends, which may have SAs of its own (RFC 9611); `None` if no worker does.
+    pub(super) worker: Option<u32>,
 }
 
 /// What becomes of a packet.
@@ -49,7 +51,7 @@ impl<'t> View<'t> {
                 return self.for_error(packet).unwrap_or(Verdict::Drop(Fate::Discarded));
             }
         };
-        match self.tables.outbound(id, flow) {
+        match self.sa(id, flow) {
             Some(sa) => Verdict::Protect(sa),
             None => match self.for_error(packet) {
                 Some(verdict) => verdict,
@@ -58,13 +60,25 @@ impl<'t> View<'t> {
         }
     }
 
+    /// The SA for packets of `flow`. If it is not this worker's own but might be, one is asked for, and nothing waits for
+    /// it (RFC 9611 §5).
+    fn sa(&self, policy: PolicyId, flow: &Flow) -> Option<&'t Arc<OutboundSa>> {
+        let Some(resource) = self.worker else { return self.tables.outbound(policy, flow) };
+        let sa = self.tables.outbound_of(resource, policy, flow)?;
+        let pair = sa.pair();
+        if pair.asks_for(resource) && !self.path.signals.raise(Signal::Resource { pair: pair.id(), resource }) {
+            pair.ask_again(resource);
+        }
+        Some(sa)
+    }
+
     /// An ICMP error that has no SA for its own sake goes through that of the packet it is about, if there is one
     /// (RFC 4301 §6.2): none is negotiated for it.
     #[cold]
     fn for_error(&self, packet: &[u8]) -> Option<Verdict<'t>> {
         let about = Flow::of_icmp_error(packet, Direction::Outbound)?;
         match self.policies.find(&about)?.action {
-            Action::Protect(id) => self.tables.outbound(id, &about).map(Verdict::ProtectError),
+            Action::Protect(id) => self.sa(id, &about).map(Verdict::ProtectError),
             Action::Discard | Action::Bypass => None,
         }
     }

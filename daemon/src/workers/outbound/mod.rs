@@ -153,15 +153,15 @@ impl OutboundWorker {
 
     /// Finds each packet's SA, then works SA by SA.
     fn protect(&mut self) {
-        let Self { path, slots, filled, cache, whole, .. } = self;
-        let path = &**path;
+        let Self { path, queue, slots, filled, cache, whole, .. } = self;
+        let (path, worker) = (&**path, u32::try_from(*queue).ok());
         // In this order: what is cached is no older than what the tables show.
         let generation = path.sad.generation();
         let tables = path.sad.snapshot();
         let policies = path.policies.load();
         path.hold.give_way();
         cache.begin(generation, &policies);
-        let view = View { path, policies: &policies, tables: &tables };
+        let view = View { path, policies: &policies, tables: &tables, worker };
         let batch = slots.get_mut(..*filled).unwrap_or_default();
         let mut before = None;
         for slot in batch.iter_mut() {

@@ -54,7 +54,7 @@ fn again(path: &DataPath, slot: &mut Slot, held: &Held, now: Instant) -> bool {
     };
     // Taken anew for each: the packets before it may have used an SA up.
     let (policies, tables) = (path.policies.load(), path.sad.snapshot());
-    let fate = match (View { path, policies: &policies, tables: &tables }).judge(packet, &flow) {
+    let fate = match (View { path, policies: &policies, tables: &tables, worker: None }).judge(packet, &flow) {
         Verdict::Protect(sa) | Verdict::ProtectError(sa) => {
             if seal::ready(path, sa, slot) {
                 seal::seal_and_send(path, sa, std::slice::from_mut(slot));
