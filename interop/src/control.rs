@@ -31,6 +31,10 @@ pub(crate) struct IkeSa {
 /// A Child SA as `--list-sas --raw` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ChildSa {
+    /// Its number, on the side that tells of it.
+    pub(crate) id: String,
+    /// The CPU, a worker of ours, that it belongs to (RFC 9611).
+    pub(crate) cpu: Option<String>,
     /// INSTALLED, REKEYED, …
     pub(crate) state: String,
     /// SPI of what it receives.
@@ -128,6 +132,8 @@ fn parse(text: &str) -> Vec<IkeSa> {
                         let Some(child) = ike.children.last_mut() else { continue };
                         match key {
                             "state" => child.state = value.to_owned(),
+                            "uniqueid" => child.id = value.to_owned(),
+                            "cpu" => child.cpu = Some(value.to_owned()),
                             "spi-in" => child.spi_in = value.to_owned(),
                             "spi-out" => child.spi_out = value.to_owned(),
                             _ => {}
@@ -151,11 +157,13 @@ mod tests {
     fn reads_what_swanctl_prints() {
         let text = "list-sa event {tunnel {uniqueid=1 version=2 state=ESTABLISHED local-id=C=CH, CN=x initiator-spi=aa \
                     responder-spi=bb tasks-active=[] child-sas {net-1 {name=net state=INSTALLED spi-in=c1 spi-out=c2 \
-                    local-ts=[10.1.0.0/24]} net-2 {name=net state=DELETED spi-in=c3 spi-out=c4}}}}\nlist-sas reply {}";
+                    local-ts=[10.1.0.0/24]} net-2 {name=net uniqueid=2 cpu=0 state=DELETED spi-in=c3 spi-out=c4}}}}\nlist-sas reply {}";
         let ikes = parse(text);
         assert_eq!(ikes.len(), 1);
         assert_eq!((ikes[0].state.as_str(), &*ikes[0].spis.1), ("ESTABLISHED", "bb"));
         assert_eq!(ikes[0].children.len(), 2);
-        assert_eq!((&*ikes[0].children[1].state, &*ikes[0].children[1].spi_out), ("DELETED", "c4"));
+        let [first, second] = &ikes[0].children[..] else { panic!("two children") };
+        assert_eq!((&*second.state, &*second.spi_out, &*second.id), ("DELETED", "c4", "2"));
+        assert_eq!((first.cpu.as_deref(), second.cpu.as_deref()), (None, Some("0")));
     }
 }

@@ -6,6 +6,7 @@ mod lifecycle;
 mod mutation;
 mod path;
 mod rekey;
+mod several;
 mod tools;
 mod traffic;
 mod tunnel;
@@ -28,6 +29,7 @@ pub(crate) fn perform(bed: &mut Bed<'_>, step: &Step) -> Result<()> {
         Step::Told(told) => failures::told(bed, told),
         Step::Correct => failures::correct(bed),
         Step::Rekey => rekey::rekey(bed),
+        Step::Several(count) => several::several(bed, *count),
         Step::KillPeer(seconds) => lifecycle::kill_peer(bed, *seconds),
         Step::PeerReturns(seconds) => lifecycle::peer_returns(bed, *seconds),
         Step::Restart(who) => lifecycle::restart(bed, *who),
