@@ -7,12 +7,13 @@
 //! are read. It would change its mind, and overtake itself, if answers of the flow were written to another queue; so with
 //! several there is one more that is only written to, and detached, which leaves no trace there.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::iter;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::sys::uio;
+use nix::unistd;
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
 use tun::AbstractDevice;
@@ -29,6 +30,10 @@ mod takes {
     pub(super) const TCP: u64 = 0x02 | 0x04 | 0x08;
     pub(super) const UDP: u64 = 0x20 | 0x40;
 }
+
+/// Frames that may wait for us in each queue, as in an Ethernet device: twice as many as a TUN device has by itself. A
+/// burst of small packets is longer than what one look takes.
+const WAITING: u32 = 1000;
 
 /// What ESP adds to a packet, about, octets.
 const ESP: usize = 40;
@@ -125,6 +130,10 @@ async fn bring_up(name: &str, mtu: u16) -> io::Result<()> {
         // Only slower.
         tracing::debug!("{name} may send frames of more than {segments} packets: {error}");
     }
+    let longer = LinkUnspec::new_with_name(name).append_extra_attribute(LinkAttribute::TxQueueLen(WAITING));
+    if let Err(error) = netlink.link().set(longer.build()).execute().await {
+        tracing::debug!("{name} has queues as long as usual: {error}");
+    }
     let result = netlink.link().set(LinkUnspec::new_with_name(name).up().build()).execute().await;
     connection.abort();
     result.map_err(io::Error::other)
@@ -151,16 +160,14 @@ impl Tun for TunDevice {
 
     fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<Option<Frame>> {
         let fd = self.reader(queue)?;
-        let mut head = [0; Head::LEN];
         loop {
-            let heads = if self.heads { &mut head[..] } else { &mut [] };
-            let before = heads.len();
-            match uio::readv(fd, &mut [IoSliceMut::new(heads), IoSliceMut::new(buffer)]) {
+            match unistd::read(fd, buffer) {
+                Ok(len) if !self.heads => return Ok(Some(Frame { at: 0..len, head: Head::default() })),
                 Ok(len) => {
-                    let frame = len.checked_sub(before).zip(Head::decode(&head));
+                    let head = buffer.get(..len).and_then(<[u8]>::first_chunk).and_then(Head::decode);
                     // Of a kind that we did not ask for: the next one.
-                    let Some((len, head)) = frame else { continue };
-                    return Ok(Some(Frame { len, head }));
+                    let Some(head) = head else { continue };
+                    return Ok(Some(Frame { at: Head::LEN..len, head }));
                 }
                 Err(nix::errno::Errno::EAGAIN) => return Ok(None),
                 Err(nix::errno::Errno::EINTR) => {}

@@ -111,7 +111,7 @@ impl Tun for MemoryTun {
         Ok(queue.pop(|packet, head| {
             let len = packet.len().min(buffer.len());
             buffer[..len].copy_from_slice(&packet[..len]);
-            Frame { len, head }
+            Frame { at: 0..len, head }
         }))
     }
 

@@ -7,6 +7,7 @@ mod memory;
 mod queue;
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::time::Duration;
 
 pub use self::device::TunDevice;
@@ -26,16 +27,16 @@ pub enum Wait {
 }
 
 /// What was read from a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Octets.
-    pub len: usize,
+    /// Where it is in the buffer, octets.
+    pub at: Range<usize>,
     /// What is still to be done with it.
     pub head: Head,
 }
 
-/// Octets of the largest frame.
-pub const MAX_FRAME: usize = 65_535;
+/// Octets of the largest frame, and of what the kernel puts before it.
+pub const MAX_FRAME: usize = Head::LEN + 65_535;
 
 /// A source and sink of whole IP packets. Used by several threads at once, each of which reads a queue of its own.
 pub trait Tun: Send + Sync {

@@ -46,8 +46,8 @@ impl Outbound {
     pub(super) fn run(&mut self) -> io::Result<()> {
         let Self { tun, keys, frame, train } = self;
         while tun.wait(0, None)? != Wait::Stopped {
-            while let Some(Frame { len, head }) = tun.read(0, frame)? {
-                let Some(frame) = frame.get_mut(..len) else { continue };
+            while let Some(Frame { at, head }) = tun.read(0, frame)? {
+                let Some(frame) = frame.get_mut(at) else { continue };
                 forward(frame, &head, keys, train)?;
             }
             train.send()?;

@@ -1,6 +1,7 @@
 //! Frames from the device, cut into the packets of a batch.
 
 use std::io;
+use std::ops::Range;
 
 use cygnet_esp::PacketBuf;
 
@@ -20,7 +21,7 @@ pub(super) struct Intake {
 
 #[derive(Debug)]
 struct Pending {
-    len: usize,
+    at: Range<usize>,
     segments: Segments,
     next: usize,
 }
@@ -50,7 +51,7 @@ impl Intake {
         let mut filled = Filled { packets: 0, malformed: 0, more: true };
         loop {
             while let (Some(pending), Some(slot)) = (&mut self.pending, slots.get_mut(filled.packets)) {
-                let frame = self.frame.get(..pending.len).unwrap_or_default();
+                let frame = self.frame.get(pending.at.clone()).unwrap_or_default();
                 pending.write(frame, mtu, &mut slot.packet);
                 slot.follows = pending.next > 1 && filled.packets > 0;
                 slot.left = pending.segments.count() - pending.next;
@@ -63,13 +64,13 @@ impl Intake {
             if self.pending.is_some() || slots.len().saturating_sub(filled.packets) < FRAME.min(slots.len()) {
                 return Ok(filled);
             }
-            let Some(Frame { len, head }) = tun.read(queue, &mut self.frame)? else {
+            let Some(Frame { at, head }) = tun.read(queue, &mut self.frame)? else {
                 filled.more = false;
                 return Ok(filled);
             };
-            let Some(frame) = self.frame.get_mut(..len) else { continue };
+            let Some(frame) = self.frame.get_mut(at.clone()) else { continue };
             match Segments::of(frame, &head) {
-                Ok(Some(segments)) => self.pending = Some(Pending { len, segments, next: 0 }),
+                Ok(Some(segments)) => self.pending = Some(Pending { at, segments, next: 0 }),
                 Ok(None) => match slots.get_mut(filled.packets) {
                     Some(slot) if finish(frame, &head) => {
                         put(frame, mtu, &mut slot.packet);
