@@ -1,7 +1,7 @@
 //! One socket of the outer network: UDP or protocol 50, at one address, with or without DF.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub(super) struct OuterSocket {
     pub(super) channel: Channel,
     /// Address and port it is bound to; the port of a raw socket is 0.
     pub(super) bound: SocketAddr,
+    /// What it sends from unless it is told: as a rule the address it is bound to.
+    source: IpAddr,
     /// Whether what it sends says so: don't fragment.
     pub(super) df: bool,
     /// Which thread reads it.
@@ -50,22 +52,25 @@ impl OuterSocket {
 
     /// A socket beside this one: for another receive queue, or for sending with DF. It is bound to the same port, which
     /// this one must [`share`](Self::share). Which of them gets what arrives, [`steer`](Self::steer) says; all are read,
-    /// and all hear of errors.
+    /// and hear of errors; of raw sockets, the first does.
     pub(super) fn beside(&self, queue: usize, df: bool, fwmark: u32) -> io::Result<Self> {
         let socket = open(self.channel, self.bound, fwmark)?;
-        let bound = self.bound.into();
+        let (bound, mut source) = (self.bound.into(), self.bound.ip());
         match self.channel {
             // Every raw socket gets a copy of what arrives: one without a queue throws it away at once.
             Channel::RawEsp => {
                 socket.attach_filter(&[NOTHING])?;
                 socket.bind(&bound)?;
+                if df {
+                    source = deafen(&socket, source);
+                }
             }
             Channel::Ike | Channel::NatT | Channel::Clear => {
                 socket.set_reuse_port(true)?;
                 socket.bind(&bound)?;
             }
         }
-        Self::new(socket, self.channel, self.bound, df, queue)
+        Ok(Self { source, ..Self::new(socket, self.channel, self.bound, df, queue)? })
     }
 
     /// Lets others bind to its port that do so on purpose, and have the same user. What arrives is only for those that
@@ -94,10 +99,23 @@ impl OuterSocket {
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER));
         let _ = setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER));
-        let udp = channel != Channel::RawEsp;
-        let errors = channel != Channel::Ike && (df || udp);
-        ask(&socket, bound.is_ipv6(), df, errors)?;
-        Ok(Self { socket, channel, bound, df, queue, segments: AtomicBool::new(false), coalesces: false })
+        let errors = match channel {
+            // Each raw socket that could receive the answer is told: once is enough.
+            Channel::RawEsp => queue == 0 && !df,
+            Channel::Ike | Channel::Clear => false,
+            Channel::NatT => true,
+        };
+        // A raw IPv4 socket gives the IP header, which says the rest.
+        let facts = channel != Channel::RawEsp || bound.is_ipv6();
+        ask(&socket, bound.is_ipv6(), df, facts, errors)?;
+        let source = bound.ip();
+        Ok(Self { socket, channel, bound, source, df, queue, segments: AtomicBool::new(false), coalesces: false })
+    }
+
+    /// Whether what arrives is given to it.
+    #[cfg(test)]
+    pub(super) fn hears(&self) -> bool {
+        self.socket.peer_addr().is_err()
     }
 
     /// Uses those of `offloads` that the kernel has: old ones don't, and there are single datagrams then.
@@ -145,8 +163,12 @@ impl OuterSocket {
             let traffic_class = facts.traffic_class.unwrap_or(0);
             if channel == Channel::RawEsp {
                 let remote = SocketAddr::new(remote.ip(), 0);
-                let Some(bytes) = raw_payload(bytes, v4) else { return };
-                each(Received { bytes, channel, local, remote, traffic_class, first: true });
+                if !v4 {
+                    each(Received { bytes, channel, local, remote, traffic_class, first: true });
+                } else if let Some((destination, traffic_class, bytes)) = raw_v4(bytes) {
+                    let local = SocketAddr::new(destination.into(), 0);
+                    each(Received { bytes, channel, local, remote, traffic_class, first: true });
+                }
                 return;
             }
             let segment = facts.segment.unwrap_or(bytes.len()).max(1);
@@ -243,16 +265,20 @@ impl OuterSocket {
         unsent.filter(|unsent| unsent.lost != 0).map_or(Ok(()), Err)
     }
 
-    /// Where to, and what the kernel is told beside.
-    fn envelope(&self, outgoing: &Outgoing<'_>) -> (SocketAddr, Control) {
+    /// Where to, and what the kernel is told beside: nothing that it does anyway, for reading it costs as much as
+    /// finding the route, each time.
+    pub(super) fn envelope(&self, outgoing: &Outgoing<'_>) -> (SocketAddr, Control) {
         let source = outgoing.local.ip();
         let mut destination = outgoing.remote;
         if self.channel == Channel::RawEsp {
             destination.set_port(0);
         }
         let mut control = Control::EMPTY;
-        control.traffic_class(destination.is_ipv4(), outgoing.traffic_class);
-        if !source.is_unspecified() {
+        if outgoing.traffic_class != 0 {
+            control.traffic_class(destination.is_ipv4(), outgoing.traffic_class);
+        }
+        let source = if source.is_unspecified() { self.bound.ip() } else { source };
+        if source != self.source {
             control.source(source);
         }
         (destination, control)
@@ -299,26 +325,43 @@ fn open(channel: Channel, bound: SocketAddr, fwmark: u32) -> io::Result<Socket> 
     Ok(socket)
 }
 
-/// Asks for what is told beside each datagram, and for errors, and sets DF.
+/// Asks for what is told beside each datagram (`facts`), and for errors, and sets DF.
 ///
 /// The path MTU is ours to know, not the kernel's, which believes any ICMP error: with DF only the link's MTU counts
 /// (`PROBE`). Without, the kernel fragments for the link, and over IPv6, where no router does, for the path; over IPv4
 /// it must be `OMIT`, since a socket with `DONT` hears of no error that its neighbour with DF causes.
-fn ask(socket: &Socket, v6: bool, df: bool, errors: bool) -> io::Result<()> {
+fn ask(socket: &Socket, v6: bool, df: bool, facts: bool, errors: bool) -> io::Result<()> {
     if v6 {
         let discover = if df { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_DONT };
         option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, discover)?;
         option(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, df.into())?;
-        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, facts.into())?;
+        option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, facts.into())?;
         option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, errors.into())
     } else {
         let discover = if df { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_OMIT };
         option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, discover)?;
-        option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
-        option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+        option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, facts.into())?;
+        option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, facts.into())?;
         option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, errors.into())
     }
+}
+
+/// Keeps from a raw socket, bound to `bound`, what arrives. Returns what it sends from as a rule, henceforth.
+///
+/// A filter looks at a copy of each packet. A socket that is connected to an address that nothing comes from is not even
+/// given that. It can still send to others, but if it was bound to all addresses, it has a source now.
+fn deafen(socket: &Socket, bound: IpAddr) -> IpAddr {
+    let nobody: IpAddr = match bound {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        // There would be no way to say that any source will do, as there is over IPv4.
+        IpAddr::V6(_) if bound.is_unspecified() => return bound,
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    // What a port is to other sockets, the protocol is to a raw one. Without a loopback device, the filter has to do.
+    let connected = socket.connect(&SocketAddr::new(nobody, ESP as u16).into());
+    let named = connected.and_then(|()| socket.local_addr());
+    named.ok().and_then(|named| named.as_socket()).map_or(bound, |named| named.ip())
 }
 
 /// Lets `program` choose among the sockets of a group.
@@ -337,11 +380,11 @@ pub(super) fn option(socket: &Socket, level: libc::c_int, name: libc::c_int, val
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A raw IPv4 socket delivers the IP header too, a raw IPv6 socket does not.
-pub(super) fn raw_payload(packet: &mut [u8], v4: bool) -> Option<&mut [u8]> {
-    if !v4 {
-        return Some(packet);
-    }
+/// What a raw IPv4 socket delivers begins with the IP header; a raw IPv6 socket keeps it. Gives the destination and
+/// the TOS octet, and what follows the header.
+pub(super) fn raw_v4(packet: &mut [u8]) -> Option<(Ipv4Addr, u8, &mut [u8])> {
     let header = usize::from(*packet.first()? & 0x0f) * 4;
-    packet.get_mut(header..)
+    let traffic_class = *packet.get(1)?;
+    let destination = Ipv4Addr::from(*packet.get(16..)?.first_chunk::<4>()?);
+    Some((destination, traffic_class, packet.get_mut(header..)?))
 }

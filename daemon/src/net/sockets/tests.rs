@@ -1,9 +1,10 @@
 //! On the loopback, as any user.
 
 use std::io::IoSlice;
+use std::net::Ipv6Addr;
 
 use super::control::IcmpError;
-use super::outer::{raw_payload, take_error};
+use super::outer::{raw_v4, take_error};
 use super::*;
 use crate::net::steering::queue_of;
 
@@ -69,7 +70,7 @@ fn segments_travel_over_v6_with_their_addresses() {
         eprintln!("NOT TESTED: no IPv6 on this system");
         return;
     }
-    travels(std::net::Ipv6Addr::LOCALHOST.into());
+    travels(Ipv6Addr::LOCALHOST.into());
 }
 
 #[test]
@@ -144,11 +145,78 @@ fn an_icmp_error_that_is_not_believed_changes_nothing() {
 }
 
 #[test]
-fn a_raw_v4_packet_loses_its_ip_header() {
-    let mut packet = [0x46; 30];
-    assert_eq!(raw_payload(&mut packet, true).map(|esp| esp.len()), Some(6));
-    assert_eq!(raw_payload(&mut [0x4f; 20], true).map(|esp| esp.len()), None);
-    assert_eq!(raw_payload(&mut [1; 20], false).map(|esp| esp.len()), Some(20));
+fn a_raw_v4_packet_says_where_it_was_sent_to_and_loses_its_ip_header() {
+    let mut packet = [7; 30];
+    packet[..2].copy_from_slice(&[0x46, 0xb9]);
+    packet[16..20].copy_from_slice(&[192, 0, 2, 1]);
+    let (destination, traffic_class, esp) = raw_v4(&mut packet).expect("a whole header");
+    assert_eq!((destination, traffic_class, esp.len()), ([192, 0, 2, 1].into(), 0xb9, 6));
+    for cut in [0, 1, 19] {
+        assert!(raw_v4(&mut packet[..cut]).is_none());
+    }
+    packet[0] = 0x4f;
+    assert!(raw_v4(&mut packet).is_none(), "the header is longer than the packet");
+}
+
+/// With protocol 50; `None` without the privilege that it takes.
+fn with_raw_esp(address: IpAddr, queues: usize) -> Option<Sockets> {
+    match Sockets::bind(&Listen { raw_esp: true, queues, ..listen(address) }) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("NOT TESTED: {error}");
+            None
+        }
+        sockets => Some(sockets.expect("loopback")),
+    }
+}
+
+fn raw_esp(sockets: &Sockets, df: bool) -> &OuterSocket {
+    let fits = |socket: &&OuterSocket| socket.channel == Channel::RawEsp && socket.df == df;
+    sockets.sockets.iter().find(fits).expect("bound")
+}
+
+/// From one address, from all of them, and over IPv6; with and without DF: each packet once, with its addresses.
+#[test]
+fn raw_esp_travels_once_with_its_addresses() {
+    let (v4, v6) = (|last| IpAddr::from([127, 0, 0, last]), IpAddr::from(Ipv6Addr::LOCALHOST));
+    for (bound, from, to) in [(v4(2), v4(2), v4(3)), ([0; 4].into(), v4(4), v4(3)), (v6, v6, v6)] {
+        if bound.is_ipv6() && std::net::UdpSocket::bind("[::1]:0").is_err() {
+            eprintln!("NOT TESTED: no IPv6 on this system");
+            continue;
+        }
+        let (Some(a), Some(b)) = (with_raw_esp(bound, 1), with_raw_esp(to, 1)) else { return };
+        let [local, remote] = [from, to].map(|ip| SocketAddr::new(ip, 0));
+        let mut buffers = Buffers::new();
+        for (df, traffic_class) in [(false, 0), (true, 0), (false, 0xb9), (true, 0x02)] {
+            let out = [IoSlice::new(b"first"), IoSlice::new(b"last")];
+            let out = Outgoing { df, traffic_class, ..outgoing(&out, Channel::RawEsp, local, remote) };
+            a.send(&out).expect("loopback sends");
+            let mut seen = Vec::new();
+            while seen.last().is_none_or(|last| last != b"last") {
+                let more = b.receive(0, &mut buffers, &mut |got| {
+                    assert_eq!((got.channel, got.local, got.remote), (Channel::RawEsp, remote, local));
+                    assert_eq!(got.traffic_class, traffic_class);
+                    seen.push(got.bytes.to_vec());
+                });
+                assert!(more.expect("sockets are usable"));
+            }
+            assert_eq!(seen, [b"first".to_vec(), b"last".to_vec()]);
+        }
+    }
+}
+
+/// The raw socket with DF is given nothing that arrives, and still leaves the source to the route.
+#[test]
+fn the_raw_socket_with_df_only_sends() {
+    let one = IpAddr::from([127, 0, 0, 5]);
+    let all = IpAddr::from([0, 0, 0, 0]);
+    let remote = SocketAddr::from(([127, 0, 0, 1], 0));
+    for (bound, local, told) in [(one, one, false), (one, all, false), (all, one, true), (all, all, true)] {
+        let Some(sockets) = with_raw_esp(bound, 1) else { return };
+        let deaf = raw_esp(&sockets, true);
+        assert!(!deaf.hears() && raw_esp(&sockets, false).hears());
+        let out = outgoing(&[], Channel::RawEsp, SocketAddr::new(local, 0), remote);
+        assert_eq!(!deaf.envelope(&out).1.octets().is_empty(), told, "bound to {bound}, from {local}");
+    }
 }
 
 #[test]
@@ -165,7 +233,7 @@ fn what_is_no_packet_is_not_sent_in_the_clear() {
 #[test]
 fn packets_of_an_sa_arrive_in_one_queue() {
     const QUEUES: usize = 3;
-    for ip in [IpAddr::from([127, 0, 0, 1]), std::net::Ipv6Addr::LOCALHOST.into()] {
+    for ip in [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()] {
         let listen = Listen { queues: QUEUES, ..listen(ip) };
         let (a, b) = (loopback(ip), Sockets::bind(&listen).expect("loopback"));
         let (from, to) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
