@@ -112,12 +112,21 @@ impl Cli {
         Tools::new(&self.path, self.cygnet.clone()).with_strongswan_root(self.strongswan_root.clone())
     }
 
-    fn is_wanted(&self, peer: &dyn Peer) -> bool {
-        let is = |pattern: &String| match pattern.strip_suffix('*') {
+    /// # Errors
+    /// For a name that no peer has.
+    fn wanted(&self) -> Result<Vec<Box<dyn Peer>>> {
+        let is = |pattern: &str, peer: &dyn Peer| match pattern.strip_suffix('*') {
             Some(beginning) => peer.name().starts_with(beginning),
             None => peer.name() == pattern,
         };
-        self.only.is_empty() || self.only.iter().any(is)
+        let mut peers = peers::all();
+        if let Some(nobody) = self.only.iter().find(|pattern| !peers.iter().any(|peer| is(pattern, &**peer))) {
+            return Err(Failure(format!("--only {nobody}: there is no such peer (see `list`)")));
+        }
+        if !self.only.is_empty() {
+            peers.retain(|peer| self.only.iter().any(|pattern| is(pattern, &**peer)));
+        }
+        Ok(peers)
     }
 
     fn list(&self) {
@@ -137,6 +146,7 @@ impl Cli {
         if cfg!(debug_assertions) {
             return Err(Failure("without optimisation there is nothing to learn: cargo run --release".to_owned()));
         }
+        let wanted = self.wanted()?;
         let machine = Machine::look();
         let tools = self.tools();
         tidy_up_when_told_to_end()?;
@@ -144,7 +154,7 @@ impl Cli {
         println!("{machine}\n");
         let mut report = Report { machine, seconds: self.seconds, lines: Vec::new(), not_run: Vec::new() };
         let mut runners = Vec::new();
-        for peer in peers::all().into_iter().filter(|peer| self.is_wanted(&**peer)) {
+        for peer in wanted {
             let (name, compared_with) = (peer.name(), peer.compared_with());
             match peer.look(&tools) {
                 Ok(about) => {

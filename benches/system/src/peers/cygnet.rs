@@ -12,12 +12,15 @@ use crate::failure::{Context, Result};
 
 pub(super) const AES256: &str = "cygnet aes256";
 pub(super) const RAW: &str = "cygnet raw";
+pub(super) const SINGLE: &str = "cygnet 1 worker";
 
 pub(super) struct Cygnet {
     pub(super) name: &'static str,
     pub(super) esp: &'static str,
     /// IP protocol 50.
     pub(super) raw: bool,
+    /// Threads in each direction, if not one per core.
+    pub(super) workers: Option<u8>,
 }
 
 impl Cygnet {
@@ -25,11 +28,13 @@ impl Cygnet {
         let other = side.other();
         let start = if side == Side::A { "start" } else { "none" };
         let (esp, raw, encap) = (self.esp, self.raw, !self.raw);
+        let workers = self.workers.map_or(String::new(), |workers| format!("workers = {workers}"));
         format!(
             r#"
             [gateway]
             listen = ["{}"]
             raw_esp = {raw}
+            {workers}
             control = "{}"
             [connections.bench]
             local_addrs = ["{}"]

@@ -54,14 +54,15 @@ pub(crate) fn all() -> Vec<Box<dyn Peer>> {
         Box::new(veth::Veth),
         Box::new(Forwarder { name: "forwarder, no crypto", cipher: Cipher::None }),
         Box::new(Forwarder { name: "forwarder", cipher: Cipher::Aes128 }),
-        Box::new(Cygnet { name: CYGNET, esp: "aes128gcm16", raw: false }),
-        Box::new(Cygnet { name: cygnet::AES256, esp: "aes256gcm16", raw: false }),
+        Box::new(Cygnet { name: CYGNET, esp: "aes128gcm16", raw: false, workers: None }),
+        Box::new(Cygnet { name: cygnet::SINGLE, esp: "aes128gcm16", raw: false, workers: Some(1) }),
+        Box::new(Cygnet { name: cygnet::AES256, esp: "aes256gcm16", raw: false, workers: None }),
         Box::new(Forwarder { name: "forwarder aes256", cipher: Cipher::Aes256 }),
         Box::new(WireGuard::Go),
         Box::new(WireGuard::GotaTun),
         Box::new(WireGuard::BoringTun),
         Box::new(StrongSwan { name: "strongswan", raw: false }),
-        Box::new(Cygnet { name: cygnet::RAW, esp: "aes128gcm16", raw: true }),
+        Box::new(Cygnet { name: cygnet::RAW, esp: "aes128gcm16", raw: true, workers: None }),
         Box::new(StrongSwan { name: "strongswan raw", raw: true }),
     ]
 }
