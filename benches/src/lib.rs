@@ -4,6 +4,7 @@
 //! Figures from shared or busy machines are good only as ratios to a neighbour in the same run; each group therefore
 //! holds its own yardstick.
 
+pub mod gateways;
 pub mod peers;
 
 use cygnet_esp::tunnel::Rules;
