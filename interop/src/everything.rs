@@ -13,18 +13,20 @@ use crate::tally::Tally;
 /// The demonstration promises less than a minute; a busy machine gets more.
 const DEMO: Duration = Duration::from_secs(180);
 
-/// Runs the workspace's own tests, the demonstration and the interoperability tests; the tally counts all of them.
+/// Runs the workspace's own tests, the instruction counts, the demonstration and the interoperability tests; the tally
+/// counts all of them.
 pub(crate) fn run(options: &Options) -> Result<Option<Tally>> {
     if options.list {
         return run::interop(options);
     }
     // Some of the workspace's own tests use these programs too; what is missing is said where it counts.
     if host::is_root()
-        && let Err(cause) = host::prepare()
+        && let Err(cause) = host::prepare().and(host::prepare_counting())
     {
         println!("{cause}");
     }
     let mut tally = own_tests()?;
+    tally += instructions()?;
     let daemon = options.daemon.clone().map_or_else(run::build, Ok)?;
     for how in ["--psk", "--cert"] {
         let start = Instant::now();
@@ -60,4 +62,13 @@ fn own_tests() -> Result<Tally> {
         tally.failed = 1;
     }
     Ok(tally)
+}
+
+/// Compares instructions per packet with their record. That is one test; without valgrind it fails, and says so.
+fn instructions() -> Result<Tally> {
+    let mut cargo = Command::new(run::cargo());
+    let status = echo(cargo.args(["bench", "-p", "cygnet-benches", "--bench", "instructions"]), |_| {});
+    let passed = status.context("cargo bench")?.success();
+    println!("{}  instructions per packet", if passed { "pass" } else { "FAIL" });
+    Ok(Tally { passed: passed.into(), failed: (!passed).into(), skipped: 0 })
 }

@@ -23,6 +23,8 @@ const TOOLS: &[(&str, &str)] = &[
 ];
 /// What guests need.
 const GUESTS: &[(&str, &str)] = &[("linux.uml", "user-mode-linux"), ("tar", "tar")];
+/// What counts instructions.
+const COUNTING: &[(&str, &str)] = &[("valgrind", "valgrind")];
 /// Needed beside [`TOOLS`] where docker is not what the host has.
 const PODMAN: &[(&str, &str)] = &[("podman", "podman"), ("runc", "runc"), ("mmdebstrap", "mmdebstrap")];
 
@@ -50,6 +52,14 @@ pub(crate) fn prepare() -> Result<()> {
 /// As [`prepare`].
 pub(crate) fn prepare_guests() -> Result<()> {
     install(GUESTS)
+}
+
+/// Installs what counts instructions.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_counting() -> Result<()> {
+    install(COUNTING)
 }
 
 fn install(tools: &[(&str, &'static str)]) -> Result<()> {
