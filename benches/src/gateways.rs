@@ -191,7 +191,7 @@ impl Tun for Inner {
         buffer.copy_from_slice(frame);
         buffer[12..16].copy_from_slice(&source(n));
         buffer[16..20].copy_from_slice(&destination(n));
-        Ok(Some(Frame { len: frame.len(), head: *head }))
+        Ok(Some(Frame { at: 0..frame.len(), head: *head }))
     }
 
     fn write(&self, packet: &[u8]) -> io::Result<()> {
