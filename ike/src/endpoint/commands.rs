@@ -35,7 +35,9 @@ impl Endpoint {
             Command::DeleteIke(id) => self.delete_ike(id),
             Command::DeleteChild(child) => {
                 let Some(id) = self.cx.owner(child) else { return };
-                if let Some((connection, name)) = self.sas.get(&id).and_then(|sa| sa.names_of(child)) {
+                // While others with its selectors stay, the child is as wanted as before.
+                let last = |sa: &&IkeSa| !per_resource::is_beside_others(sa, child);
+                if let Some((connection, name)) = self.sas.get(&id).filter(last).and_then(|sa| sa.names_of(child)) {
                     self.upkeep.want(&connection.name, Some(&name), false);
                 }
                 self.with_sa(id, |sa, cx| sa.push(cx, Task::DeleteChild(child, DownReason::Command)));

@@ -77,6 +77,13 @@ fn has_room(sa: &IkeSa, group: ChildId) -> bool {
     numbered.count() < RESOURCE_SAS && sa.children.len() < MAX_CHILDREN
 }
 
+/// Whether `child` is for one resource, and others with its selectors stay when it goes.
+pub(crate) fn is_beside_others(sa: &IkeSa, child: ChildId) -> bool {
+    let resource = sa.children.find(child).and_then(|child| child.resource);
+    let Some(Resource { group, number: Some(_) }) = resource else { return false };
+    sa.children.of_group(group).any(|other| other.id != child && !sa.is_about_to_delete(other.id))
+}
+
 /// The peer makes no more of `group`. What is there serves on.
 pub(crate) fn refused(cx: &mut Ctx, sa: &mut IkeSa, group: ChildId, kind: NotifyType) {
     sa.children.fill_group(group);

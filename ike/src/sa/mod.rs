@@ -35,6 +35,7 @@ use self::window::Window;
 use cygnet_esp::Spi;
 
 use crate::config::Connection;
+use crate::event::DownReason;
 use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::identity::Identity;
@@ -268,6 +269,13 @@ impl IkeSa {
     pub(crate) fn deletes_itself(&self) -> bool {
         let doomed = |task: &Task| matches!(task, Task::DeleteIke(_));
         self.in_flight.as_ref().is_some_and(InFlight::ends_sa) || self.queue.iter().any(doomed)
+    }
+
+    /// Whether we asked the peer to delete a child, or are about to.
+    pub(crate) fn is_about_to_delete(&self, child: ChildId) -> bool {
+        // Tasks are alike whatever their reason.
+        let task = Task::DeleteChild(child, DownReason::Command);
+        self.in_flight.as_ref().is_some_and(|exchange| exchange.is_for(&task)) || self.queue.contains(&task)
     }
 
     /// Whether ESP goes in UDP: there is a NAT, or one side says so, and both can do it (RFC 7296 §2.23).

@@ -1,5 +1,6 @@
 //! Several Child SAs with the same selectors, each for one resource (RFC 9611).
 
+use cygnet_ike::config::StartAction;
 use cygnet_ike::proposal::Protocol;
 use cygnet_ike::status::ChildStatus;
 use cygnet_ike::testing::Faults;
@@ -272,6 +273,33 @@ fn one_that_the_peer_deletes_at_once_is_not_asked_for_again() {
     pair.run();
     pair.run_for(10 * SECOND);
     assert_alike(&mut pair, 2);
+}
+
+#[test]
+fn a_child_that_is_kept_up_comes_back_unless_all_of_it_was_deleted_by_command() {
+    for all in [false, true] {
+        let mut pair = tunnel(4, Side::A, |side, scenario| {
+            several(side, scenario);
+            if side == Side::A {
+                scenario.child.start = StartAction::Start;
+            }
+        });
+        for resource in 0..3 {
+            add(&mut pair, Side::A, resource);
+        }
+        pair.run();
+        let children = pair.a.children();
+        for child in children.iter().filter(|child| all || child.resource.is_some_and(|r| r.number == Some(1))) {
+            pair.command(Side::A, Command::DeleteChild(child.id));
+        }
+        pair.run();
+        assert_eq!(pair.b.children().len(), if all { 0 } else { 3 });
+        for child in pair.b.children() {
+            pair.command(Side::B, Command::DeleteChild(child.id));
+        }
+        pair.run_for(60 * SECOND);
+        assert_eq!(pair.is_open(NET), !all);
+    }
 }
 
 #[test]
