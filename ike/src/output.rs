@@ -136,6 +136,7 @@ pub enum Activation {
     /// At once: the peer already has its inbound half.
     Now,
     /// At the first packet on the inbound half or [`Output::ActivateChild`], whichever comes first: as responder of
-    /// a rekey we can't know that our response arrived (RFC 7296 §2.8).
+    /// a rekey, or of one more SA with the same selectors (RFC 9611), we can't know that our response arrived
+    /// (RFC 7296 §2.8).
     OnUse,
 }

@@ -14,6 +14,7 @@ use crate::exchange::child::{self, Origin};
 use crate::exchange::child_choice::{self, Place};
 use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, notify};
+use crate::exchange::per_resource::Part;
 use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
@@ -140,7 +141,10 @@ pub(crate) fn respond(cx: &mut Ctx, sa: &mut IkeSa, request: &Opened<'_>) -> Res
     }
     choice.push_ts(&mut response);
     let nonces = Nonces { ni, nr: &nr };
-    let origin = Origin { shared, nonces, initiator: false, replaces: None, activation: Activation::Now };
+    // Where another one carries the same traffic, it goes on to do so until the peer shows that it has this one, too.
+    let joins = matches!(choice.agreed.part, Some(Part::Of(_)));
+    let activation = if joins { Activation::OnUse } else { Activation::Now };
+    let origin = Origin { shared, nonces, initiator: false, replaces: None, activation };
     child::install(cx, sa, choice.agreed, origin);
     Ok(response)
 }

@@ -5,7 +5,10 @@
 //!        <-- HDR, SK {..., N(SA_RESOURCE_INFO), SA, [Nr,] TSi, TSr}     yes; without the notification, no
 //! HDR, SK {N(SA_RESOURCE_INFO, number), SA, Ni, [KEi,] TSi, TSr} -->    one more, alike in all but keys
 //!        <-- HDR, SK {N(SA_RESOURCE_INFO, number), SA, Nr, [KEr,] TSi, TSr}
-//!        <-- HDR, SK {N(TS_MAX_QUEUE)}                                  no more with these selectors
+//!                                                                 responder: receives on it, sends on the others
+//!                                                                 initiator: receives and sends on it
+//!     or <-- HDR, SK {N(TS_MAX_QUEUE)}                                  no more with these selectors
+//! ESP on it -->                                                         responder: sends on it, too
 //! ```
 //!
 //! The first one belongs to no resource: it carries what those send that have none of their own, so that nothing waits

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::children::Lifetime;
+use super::children::{ChildSa, Lifetime};
 use super::phase::{Established, Phase};
 use super::timers::{Timer, jittered};
 use super::window::{Overdue, Window};
@@ -16,7 +16,7 @@ use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task, ike_sa_init};
 use crate::limits::{HALF_OPEN_LIFETIME, LINGER};
 use crate::message::{IkeSpi, NotifyType};
-use crate::output::{ChildId, Path};
+use crate::output::{ChildId, Path, Resource};
 use crate::status::ChildState;
 
 impl IkeSa {
@@ -254,12 +254,28 @@ impl IkeSa {
             self.queue.push_back(Task::DeleteChild(predecessor, reason));
         }
         cx.remove(id);
+        if let Some(Resource { group, .. }) = child.resource {
+            self.use_last_of(cx, group);
+        }
         let Some(connection) = self.connection.clone() else { return };
         if replaced.is_none() {
             let name = child.template.name.clone();
             cx.event(Event::ChildDown { child: id, ike: self.id, connection: connection.clone(), name, reason });
         }
         cx.changed(&connection);
+    }
+
+    /// Of several with the same selectors, those that wait until the peer shows that it has them are used now, unless there
+    /// is another one.
+    fn use_last_of(&mut self, cx: &mut Ctx, group: ChildId) {
+        let of_group = |child: &&ChildSa| child.resource.is_some_and(|resource| resource.group == group);
+        if self.children.iter().filter(of_group).any(|child| !child.unconfirmed) {
+            return;
+        }
+        for child in self.children.iter_mut().filter(|child| of_group(&&**child)) {
+            child.unconfirmed = false;
+            cx.activate(child.id);
+        }
     }
 
     /// Traffic came in on a child: the peer has both halves (RFC 7296 §2.8).

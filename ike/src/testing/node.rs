@@ -94,6 +94,11 @@ impl Node {
         self.outbound.iter().any(|sa| sa.active && sa.policy == policy)
     }
 
+    /// Whether it would send on this pair.
+    pub fn sends_on(&self, child: ChildId) -> bool {
+        self.outbound.iter().any(|sa| sa.active && sa.child == child)
+    }
+
     /// Whether an exchange of its waits for an answer, or for its turn.
     pub fn is_busy(&self) -> bool {
         self.endpoint.ike_sas().any(|sa| sa.active_task.is_some() || !sa.queued_tasks.is_empty())

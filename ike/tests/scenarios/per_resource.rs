@@ -101,6 +101,39 @@ fn a_resource_gets_an_sa_of_its_own() {
 }
 
 #[test]
+fn nothing_is_lost_while_another_one_comes() {
+    for (seed, asker) in (0..10).flat_map(|seed| SIDES.map(|side| (seed, side))) {
+        let mut pair = agreed(seed, Side::A);
+        // What the responder sends overtakes its response.
+        pair.link.faults.jitter = Duration::from_millis(100);
+        pair.traffic = Some(Duration::from_millis(5));
+        pair.run_for(SECOND);
+        for resource in 0..WORKERS {
+            add(&mut pair, asker, resource);
+            pair.run_for(SECOND);
+        }
+        pair.traffic = None;
+        pair.run();
+        pair.run_for(SECOND);
+        assert_eq!(pair.probes_lost(), 0);
+        assert_alike(&mut pair, 5);
+    }
+}
+
+#[test]
+fn one_that_waits_is_used_when_there_is_no_other() {
+    let mut pair = agreed(1, Side::A);
+    add(&mut pair, Side::A, 0);
+    pair.run();
+    let (first, waiting) = (of(&pair.b, None).id, of(&pair.b, Some(0)).id);
+    assert!(!pair.b.sends_on(waiting), "A has not shown that it has it");
+    pair.command(Side::B, Command::DeleteChild(first));
+    pair.run();
+    assert!(pair.b.sends_on(waiting));
+    assert_alike(&mut pair, 1);
+}
+
+#[test]
 fn all_are_alike_whatever_else_is_configured_by_now() {
     let mut pair = tunnel(1, Side::A, |side, scenario| {
         several(side, scenario);
