@@ -61,7 +61,7 @@ impl<'t> View<'t> {
     }
 
     /// The SA for packets of `flow`. If it is not this worker's own but might be, one is asked for, and nothing waits for
-    /// it (RFC 9611 §5).
+    /// it (RFC 9611 §5, §7).
     fn sa(&self, policy: PolicyId, flow: &Flow) -> Option<&'t Arc<OutboundSa>> {
         let Some(resource) = self.worker else { return self.tables.outbound(policy, flow) };
         let sa = self.tables.outbound_of(resource, policy, flow)?;
