@@ -120,7 +120,7 @@ pub(crate) enum Step {
     Correct,
     /// Both kinds of rekeying, each begun by either side, under dense probes of which none is lost.
     Rekey,
-    /// Both sides tell of so many Child SAs with the same selectors (RFC 9611), which are rekeyed by either side under
+    /// Traffic brings up so many Child SAs with the same selectors (RFC 9611), which are rekeyed by either side under
     /// probes of which none is lost; one is deleted and comes back.
     Several(usize),
     /// The peer is killed without a word; our SAs must go within so many seconds.
