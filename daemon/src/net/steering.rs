@@ -35,13 +35,15 @@ pub(super) fn choose(queues: u32) -> [SockFilter; 3] {
     ]
 }
 
-/// For a raw socket, each of which sees every packet: lets those of `queue` in. Over IPv4 it sees the IP header, too.
-pub(super) fn admit(v4: bool, queue: u32, queues: u32) -> [SockFilter; 6] {
+/// For a raw socket, each of which sees every packet: lets those of `queue` in. If there are fewer `sockets`, each has
+/// the packets of several queues. Over IPv4 it sees the IP header, too.
+pub(super) fn admit(v4: bool, queue: u32, queues: u32, sockets: u32) -> [SockFilter; 7] {
     let load = if v4 { LD_WORD_IND } else { LD_WORD_ABS };
     [
         SockFilter::new(LDX_IP_HEADER_LEN, 0, 0, 0),
         SockFilter::new(load, 0, 0, 0),
         SockFilter::new(ALU_MOD, 0, 0, queues.max(1)),
+        SockFilter::new(ALU_MOD, 0, 0, sockets.max(1)),
         SockFilter::new(JUMP_IF_EQUAL, 0, 1, queue),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),

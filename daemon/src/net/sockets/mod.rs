@@ -31,6 +31,9 @@ use crate::offload::Offload;
 
 /// How long a sender waits for room in a socket before the packet is dropped, milliseconds.
 const PATIENCE: u8 = 50;
+/// Receive queues of raw ESP, at most: the kernel makes a copy of each packet for each raw socket to look at, which
+/// costs about a twentieth of what a packet costs in all.
+const RAW_QUEUES: usize = 4;
 /// Requested size of socket buffers, octets; the system may grant less.
 const SOCKET_BUFFER: usize = 4 << 20;
 
@@ -149,13 +152,14 @@ fn of(sockets: &[OuterSocket], queue: usize) -> impl Iterator<Item = &OuterSocke
 fn bind(channel: Channel, bound: SocketAddr, listen: &Listen) -> io::Result<Vec<OuterSocket>> {
     let mut all = vec![OuterSocket::bind(channel, bound, listen.fwmark)?];
     if channel != Channel::Ike {
+        let queues = listen.queues.clamp(1, if channel == Channel::RawEsp { RAW_QUEUES } else { usize::MAX });
         all[0].share()?;
-        for (queue, df) in (1..listen.queues).map(|queue| (queue, false)).chain(iter::once((0, true))) {
+        for (queue, df) in (1..queues).map(|queue| (queue, false)).chain(iter::once((0, true))) {
             let beside = all[0].beside(queue, df, listen.fwmark)?;
             all.push(beside);
         }
-        for (queue, socket) in all.iter().take(listen.queues.max(1)).enumerate() {
-            socket.steer(queue, listen.queues)?;
+        for (queue, socket) in all.iter().take(queues).enumerate() {
+            socket.steer(queue, listen.queues, queues)?;
         }
     }
     Ok(all)

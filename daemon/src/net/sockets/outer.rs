@@ -79,12 +79,14 @@ impl OuterSocket {
         if self.channel == Channel::RawEsp { Ok(()) } else { self.socket.set_reuse_port(true) }
     }
 
-    /// Tells the kernel what this socket receives, one of `queues` sockets and perhaps others: the rule of
+    /// Tells the kernel what this socket receives, one of `sockets` for `queues` queues, and perhaps others: the rule of
     /// [`steering`].
-    pub(super) fn steer(&self, queue: usize, queues: usize) -> io::Result<()> {
-        let (queue, queues) = (u32::try_from(queue).unwrap_or(0), u32::try_from(queues).unwrap_or(1));
+    pub(super) fn steer(&self, queue: usize, queues: usize, sockets: usize) -> io::Result<()> {
+        let [queue, queues, sockets] = [queue, queues, sockets].map(|n| u32::try_from(n).unwrap_or(1));
         match self.channel {
-            Channel::RawEsp => self.socket.attach_filter(&steering::admit(self.bound.is_ipv4(), queue, queues)),
+            Channel::RawEsp => {
+                self.socket.attach_filter(&steering::admit(self.bound.is_ipv4(), queue, queues, sockets))
+            }
             // Their positions in the group are the order in which they were bound; the program is that of the group.
             _ if queue == 0 => choose(&self.socket, &steering::choose(queues)),
             _ => Ok(()),
