@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use super::control::IcmpError;
 use super::outer::{raw_v4, take_error};
 use super::*;
+use crate::net::MAX_SEGMENTS;
 use crate::net::steering::queue_of;
 
 /// Ports chosen by the system: 0 for both.
@@ -108,6 +109,33 @@ fn large_datagrams_are_fragmented_not_refused() {
 }
 
 /// Nobody listens there: the ICMP error is counted, and does not stand in the way of the next datagram.
+/// One by one, what the system refuses is named, bit by bit, and the others leave in order.
+#[test]
+fn of_datagrams_of_which_some_cannot_be_sent_the_others_are() {
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let (a, b) = (loopback(ip), loopback(ip));
+    let (from, to) = (address(&a, Channel::NatT), address(&b, Channel::NatT));
+    let socket = a.sockets.iter().find(|socket| socket.channel == Channel::NatT).expect("bound");
+    // More than a UDP datagram over IPv4 may have.
+    let (too_long, mut buffers) = (vec![0; 65_508], Buffers::new());
+    for lost in [0, 0b1, 0b01010, 0b10000, 0b00110, 0b11111, 1 << 63 | 1 << 40 | 0b1101] {
+        let count = if lost >> 5 == 0 { 5 } else { MAX_SEGMENTS };
+        let is_lost = |n: usize| lost >> n & 1 == 1_u64;
+        let numbers: Vec<[u8; 1]> = (0..count).map(|n| [n as u8]).collect();
+        let contents = |n: usize| if is_lost(n) { &too_long[..] } else { &numbers[n] };
+        let datagrams: Vec<_> = (0..count).map(|n| IoSlice::new(contents(n))).collect();
+        let result = socket.send_each(&outgoing(&datagrams, Channel::NatT, from, to));
+        assert_eq!(result.map_or_else(|unsent| unsent.lost, |()| 0), lost);
+        let sent: Vec<_> = (0..count).filter(|&n| !is_lost(n)).map(|n| numbers[n].to_vec()).collect();
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        while seen.len() < sent.len() {
+            let more = b.receive(0, &mut buffers, &mut |got| seen.push(got.bytes.to_vec()));
+            assert!(more.expect("sockets are usable"));
+        }
+        assert_eq!(seen, sent);
+    }
+}
+
 #[test]
 fn an_icmp_error_is_counted_and_harms_nothing() {
     let ip = IpAddr::from([127, 0, 0, 1]);
