@@ -76,8 +76,12 @@ impl ChildOffer {
         };
         let local_ts = with(packet.map(|(local, _)| local), local);
         let remote_ts = with(packet.map(|(_, remote)| remote), remote);
-        let spi_in = cx.esp_spi(wish.replaces(), wish.number());
         let proposals = wish.allowed(proposals);
+        if proposals.is_empty() {
+            // An SA payload without proposals would break the protocol, and end the IKE SA (RFC 7296 §2.21.3, §3.3).
+            return None;
+        }
+        let spi_in = cx.esp_spi(wish.replaces(), wish.number());
         Some(Self { spi_in, wish, proposals, local_ts, remote_ts })
     }
 

@@ -14,7 +14,7 @@ use crate::exchange::child::{self, Origin};
 use crate::exchange::child_choice::{self, Place};
 use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, notify};
-use crate::exchange::per_resource::Part;
+use crate::exchange::per_resource::{self, Part};
 use crate::exchange::wish::Wish;
 use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
@@ -35,8 +35,7 @@ pub(crate) struct CreateChild {
 
 /// Asks for a Child SA, unless there is one by now.
 pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, wish: Wish) {
-    let nothing_to_join = wish.joins().is_some_and(|with| sa.children.of_group(with.group).next().is_none());
-    if wish.is_met(&sa.children) || nothing_to_join {
+    if wish.is_met(&sa.children) || wish.joins().is_some_and(|with| !per_resource::is_possible(sa, &wish, with.group)) {
         return;
     }
     let Some(offer) = ChildOffer::in_create_child_sa(cx, sa, wish) else { return };

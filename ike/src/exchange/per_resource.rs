@@ -68,10 +68,16 @@ pub(crate) fn want(cx: &mut Ctx, sa: &mut IkeSa, child: ChildId, number: u32) {
     let Some(child) = sa.children.find(child).filter(|child| child.template.per_resource_sas) else { return };
     let Some(wish) = Wish::beside(child, number) else { return };
     let Some(Resource { group, .. }) = wish.resource else { return };
-    let is_full = child.resources_full || !has_room(sa, group);
+    let is_full = child.resources_full || !is_possible(sa, &wish, group);
     if !is_full && number < RESOURCE_SAS as u32 && !wish.is_met(&sa.children) && !sa.expects_for(&wish) {
         sa.push(cx, Task::CreateChild(wish));
     }
+}
+
+/// Whether `wish` can be asked for now: there is still something of `group` to join, with room beside it, and the
+/// algorithms of that are still among those that are configured. If they are not, its successor will have others.
+pub(crate) fn is_possible(sa: &IkeSa, wish: &Wish, group: ChildId) -> bool {
+    sa.children.of_group(group).next().is_some() && has_room(sa, group) && wish.has_algorithms()
 }
 
 /// Whether one more of `group` is within bounds. Those that are not for one resource do not count.

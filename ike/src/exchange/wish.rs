@@ -80,6 +80,11 @@ impl Wish {
         }
     }
 
+    /// Whether anything is configured that it may be made of.
+    pub(crate) fn has_algorithms(&self) -> bool {
+        self.alike.is_none_or(|(encr, esn)| self.template.proposals.iter().any(|p| p.only(encr, esn).is_some()))
+    }
+
     pub(crate) fn replaces(&self) -> Option<Spi> {
         self.replaces
     }

@@ -1,6 +1,6 @@
 //! Several Child SAs with the same selectors, each for one resource (RFC 9611).
 
-use cygnet_ike::config::StartAction;
+use cygnet_ike::config::{Config, StartAction};
 use cygnet_ike::proposal::Protocol;
 use cygnet_ike::status::ChildStatus;
 use cygnet_ike::testing::Faults;
@@ -152,6 +152,48 @@ fn all_are_alike_whatever_else_is_configured_by_now() {
     pair.run();
     assert_alike(&mut pair, 3);
     assert_eq!((pair.a.children()[2].encr.name, pair.a.children()[2].esn), ("aes256gcm16", true));
+}
+
+/// A side with these ESP proposals.
+fn with_esp(side: Side, esp: &str) -> Config {
+    let bend = |scenario: &mut Scenario| {
+        several(side, scenario);
+        scenario.child.proposals = proposals(Protocol::Esp, esp);
+    };
+    Scenario::psk(side).with(bend).build()
+}
+
+#[test]
+fn a_group_whose_cipher_is_configured_no_more_waits_for_its_successor() {
+    for queued in [false, true] {
+        let both = "aes256gcm16-aes128gcm16";
+        let mut pair = Pair::new(1, with_esp(Side::A, both), with_esp(Side::B, both));
+        initiate(&mut pair, Side::A);
+        if queued {
+            add(&mut pair, Side::A, 0);
+            add(&mut pair, Side::A, 1);
+        }
+        pair.reload(Side::A, with_esp(Side::A, "aes128gcm16"));
+        pair.run();
+        let (sent, count) = (pair.a.sent.len(), if queued { 2 } else { 1 });
+        add(&mut pair, Side::A, 2);
+        pair.run();
+        assert_eq!(pair.a.sent.len(), sent, "there is nothing to offer");
+        assert!(ike_downs(&pair.a).is_empty() && ike_downs(&pair.b).is_empty());
+        assert!(failures(&pair.a).is_empty() && failures(&pair.b).is_empty());
+        assert_alike(&mut pair, count);
+    }
+    // Those that have been rekeyed are of the new one, and so is what joins them.
+    let mut pair = Pair::new(1, with_esp(Side::A, "aes256gcm16"), with_esp(Side::B, "aes256gcm16-aes128gcm16"));
+    initiate(&mut pair, Side::A);
+    pair.reload(Side::A, with_esp(Side::A, "aes128gcm16"));
+    let first = of(&pair.a, None).id;
+    pair.command(Side::A, Command::RekeyChild(first));
+    pair.run();
+    add(&mut pair, Side::A, 3);
+    pair.run_for(60 * SECOND);
+    assert_alike(&mut pair, 2);
+    assert_eq!(of(&pair.a, Some(3)).encr.name, "aes128gcm16");
 }
 
 #[test]
