@@ -66,6 +66,10 @@ pub const RESOURCE_SAS: usize = 64;
 /// Without it, two sides that disagree would make and delete it without end (RFC 9611 §7).
 pub const RESOURCE_SA_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long none is asked for again after the peer refused one more, or deleted one before that time. Without it, each
+/// rekey would bring a request of each worker to a peer that wants none (RFC 9611 §7).
+pub const RESOURCE_SA_RETRY: Duration = Duration::from_secs(600);
+
 /// Exchanges waiting for their turn on one IKE SA. Without it, commands to a silent peer would pile up.
 pub const MAX_QUEUED: usize = 512;
 

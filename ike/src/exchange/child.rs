@@ -123,11 +123,11 @@ pub(crate) fn install(cx: &mut Ctx, sa: &mut IkeSa, agreed: Agreed, origin: Orig
         mode,
         single_pair,
         resource,
-        resources_full: false,
         state: ChildState::Installed,
         successor: None,
         unconfirmed: activation == Activation::OnUse,
         installed: now,
+        began: replaces.and_then(|old| sa.children.find(old)).map_or(now, |old| old.began),
         rekey_at: rekey_in.map(|time| now + time),
         expires_at: expires_in.map(|time| now + time),
     });

@@ -20,7 +20,7 @@ use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce};
 use crate::message::{ExchangeType, KeId, MessageBuilder, NotifyType, Opened, Payload};
-use crate::output::{Activation, Resource};
+use crate::output::Activation;
 use crate::sa::IkeSa;
 
 /// Our request.
@@ -35,7 +35,7 @@ pub(crate) struct CreateChild {
 
 /// Asks for a Child SA, unless there is one by now.
 pub(crate) fn start(cx: &mut Ctx, sa: &mut IkeSa, wish: Wish) {
-    if wish.is_met(&sa.children) || wish.joins().is_some_and(|with| !per_resource::is_possible(sa, &wish, with.group)) {
+    if wish.is_met(&sa.children) || wish.joins().is_some_and(|with| !per_resource::is_possible(cx, sa, &wish, with)) {
         return;
     }
     let Some(offer) = ChildOffer::in_create_child_sa(cx, sa, wish) else { return };
@@ -101,8 +101,8 @@ impl CreateChild {
         };
         if sa.deleted_early.contains(&agreed.spi_out) {
             // The peer made it and deleted it again before we heard of it.
-            if let Some(Resource { group, .. }) = self.offer.wish.joins() {
-                sa.children.fill_group(group);
+            if let Some(resource) = self.offer.wish.joins() {
+                per_resource::unwanted(cx, sa, resource);
             }
             if let Some(connection) = &sa.connection {
                 cx.changed(connection);

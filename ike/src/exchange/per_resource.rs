@@ -25,7 +25,7 @@ use crate::event::Event;
 use crate::exchange::Task;
 use crate::exchange::failure::{Failure, notify};
 use crate::exchange::wish::Wish;
-use crate::limits::{MAX_CHILDREN, RESOURCE_SA_PATIENCE, RESOURCE_SAS};
+use crate::limits::{MAX_CHILDREN, RESOURCE_SA_PATIENCE, RESOURCE_SA_RETRY, RESOURCE_SAS};
 use crate::message::{Chain, MessageBuilder, NotifyType};
 use crate::output::{ChildId, Resource};
 use crate::sa::IkeSa;
@@ -67,17 +67,20 @@ impl Part {
 pub(crate) fn want(cx: &mut Ctx, sa: &mut IkeSa, child: ChildId, number: u32) {
     let Some(child) = sa.children.find(child).filter(|child| child.template.per_resource_sas) else { return };
     let Some(wish) = Wish::beside(child, number) else { return };
-    let Some(Resource { group, .. }) = wish.resource else { return };
-    let is_full = child.resources_full || !is_possible(sa, &wish, group);
-    if !is_full && number < RESOURCE_SAS as u32 && !wish.is_met(&sa.children) && !sa.expects_for(&wish) {
+    let Some(with) = wish.joins().filter(|_| number < RESOURCE_SAS as u32) else { return };
+    if is_possible(cx, sa, &wish, with) && !wish.is_met(&sa.children) && !sa.expects_for(&wish) {
         sa.push(cx, Task::CreateChild(wish));
     }
 }
 
-/// Whether `wish` can be asked for now: there is still something of `group` to join, with room beside it, and the
-/// algorithms of that are still among those that are configured. If they are not, its successor will have others.
-pub(crate) fn is_possible(sa: &IkeSa, wish: &Wish, group: ChildId) -> bool {
-    sa.children.of_group(group).next().is_some() && has_room(sa, group) && wish.has_algorithms()
+/// Whether `wish` can be asked for now, which may not be so any more when its turn comes: there is something to join,
+/// with room beside it; the peer did not refuse; several are still configured, and so are the algorithms of those that
+/// there are. If those are not, the successors will have others.
+pub(crate) fn is_possible(cx: &Ctx, sa: &IkeSa, wish: &Wish, with: Resource) -> bool {
+    let Resource { group, number } = with;
+    let is_there = sa.children.of_group(group).next().is_some() && has_room(sa, group);
+    let is_configured = wish.template.per_resource_sas && wish.has_algorithms();
+    is_there && is_configured && !sa.children.is_shut(group, number, cx.now.instant)
 }
 
 /// Whether one more of `group` is within bounds. Those that are not for one resource do not count.
@@ -93,19 +96,27 @@ pub(crate) fn is_beside_others(sa: &IkeSa, child: ChildId) -> bool {
     sa.children.of_group(group).any(|other| other.id != child && !sa.is_about_to_delete(other.id))
 }
 
-/// The peer makes no more of `group`. What is there serves on.
+/// The peer makes no more of `group`, for a while. What is there serves on.
 pub(crate) fn refused(cx: &mut Ctx, sa: &mut IkeSa, group: ChildId, kind: NotifyType) {
-    sa.children.fill_group(group);
-    cx.event(Event::NoMoreResources { ike: sa.id, child: group, notify: kind.0 });
+    let now = cx.now.instant;
+    if sa.children.shut(group, None, now, now + RESOURCE_SA_RETRY) {
+        cx.event(Event::NoMoreResources { ike: sa.id, child: group, notify: kind.0 });
+    }
+}
+
+/// The peer does not want the one of this resource, for a while. Perhaps it wants those of others.
+pub(crate) fn unwanted(cx: &Ctx, sa: &mut IkeSa, Resource { group, number }: Resource) {
+    let now = cx.now.instant;
+    sa.children.shut(group, number, now, now + RESOURCE_SA_RETRY);
 }
 
 /// The peer deletes a child. It may do so because the resource is idle (RFC 9611 §4), and traffic brings another one up;
 /// but one that it does not want at all is not asked for again.
 pub(crate) fn deleted(cx: &Ctx, sa: &mut IkeSa, child: ChildId) {
     let Some(child) = sa.children.find(child) else { return };
-    let Some(Resource { group, number: Some(_) }) = child.resource else { return };
-    if cx.now.instant.saturating_duration_since(child.installed) < RESOURCE_SA_PATIENCE {
-        sa.children.fill_group(group);
+    let Some(resource) = child.resource.filter(|resource| resource.number.is_some()) else { return };
+    if cx.now.instant.saturating_duration_since(child.began) < RESOURCE_SA_PATIENCE {
+        unwanted(cx, sa, resource);
     }
 }
 

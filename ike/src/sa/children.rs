@@ -28,14 +28,14 @@ pub(crate) struct ChildSa {
     pub(crate) single_pair: bool,
     /// Its place among several with the same selectors (RFC 9611).
     pub(crate) resource: Option<Resource>,
-    /// The peer makes no more with these selectors.
-    pub(crate) resources_full: bool,
     pub(crate) state: ChildState,
     /// The pair that replaced this one, from the new pair's installation on.
     pub(crate) successor: Option<ChildId>,
     /// As responder of a rekey: the peer has not shown yet that it has this pair (RFC 7296 §2.8).
     pub(crate) unconfirmed: bool,
     pub(crate) installed: Instant,
+    /// When the first one of which this is the successor was installed; without any, its own time.
+    pub(crate) began: Instant,
     pub(crate) rekey_at: Option<Instant>,
     pub(crate) expires_at: Option<Instant>,
 }
@@ -96,6 +96,17 @@ pub(crate) struct Children {
     alive: Vec<ChildSa>,
     /// Deleted in favour of a successor; installed a little longer for packets under way.
     retired: Vec<(ChildId, Instant)>,
+    /// What the peer does not want more of.
+    shut: Vec<Shut>,
+}
+
+/// A group of which no more is asked for.
+#[derive(Debug)]
+struct Shut {
+    group: ChildId,
+    /// For this resource alone.
+    number: Option<u32>,
+    until: Instant,
 }
 
 impl Children {
@@ -156,11 +167,21 @@ impl Children {
         self.alive.iter().filter(move |child| child.serves() && child.resource.is_some_and(|r| r.group == group))
     }
 
-    /// The peer makes no more of `group`.
-    pub(crate) fn fill_group(&mut self, group: ChildId) {
-        for child in self.alive.iter_mut().filter(|child| child.resource.is_some_and(|r| r.group == group)) {
-            child.resources_full = true;
+    /// Until `until`, no more of `group` is asked for: of one resource, or at all. Whether that is news.
+    pub(crate) fn shut(&mut self, group: ChildId, number: Option<u32>, now: Instant, until: Instant) -> bool {
+        let is_news = !self.is_shut(group, number, now);
+        if is_news {
+            let of = |group| self.alive.iter().any(|child| child.resource.is_some_and(|r| r.group == group));
+            self.shut.retain(|shut| shut.until > now && of(shut.group));
+            self.shut.push(Shut { group, number, until });
         }
+        is_news
+    }
+
+    /// Whether no more of `group` is asked for, of one resource or at all.
+    pub(crate) fn is_shut(&self, group: ChildId, number: Option<u32>, now: Instant) -> bool {
+        let covers = |shut: &Shut| shut.group == group && (shut.number.is_none() || shut.number == number);
+        self.shut.iter().any(|shut| covers(shut) && shut.until > now)
     }
 
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<ChildSa> {

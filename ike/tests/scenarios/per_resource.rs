@@ -154,6 +154,11 @@ fn all_are_alike_whatever_else_is_configured_by_now() {
     assert_eq!((pair.a.children()[2].encr.name, pair.a.children()[2].esn), ("aes256gcm16", true));
 }
 
+/// A side that has one SA for all resources.
+fn wants_no_more(side: Side) -> Config {
+    Scenario::psk(side).with(|scenario| scenario.config.workers = WORKERS).build()
+}
+
 /// A side with these ESP proposals.
 fn with_esp(side: Side, esp: &str) -> Config {
     let bend = |scenario: &mut Scenario| {
@@ -217,18 +222,41 @@ fn ts_max_queue_ends_the_asking_and_nothing_else() {
     add(&mut pair, Side::A, 0);
     pair.run();
     // B wants no more from now on.
-    let config = Scenario::psk(Side::B).with(|scenario| scenario.config.workers = WORKERS).build();
-    pair.reload(Side::B, config);
-    add(&mut pair, Side::A, 1);
-    pair.run();
-    assert_eq!(no_more(&pair.a), [48]);
+    pair.reload(Side::B, wants_no_more(Side::B));
     let sent = pair.a.sent.len();
-    add(&mut pair, Side::A, 1);
+    for resource in 1..4 {
+        add(&mut pair, Side::A, resource);
+    }
+    pair.run();
+    assert_eq!((no_more(&pair.a), pair.a.sent.len()), (vec![48], sent + 1), "asked once for all");
+    for resource in 1..4 {
+        add(&mut pair, Side::A, resource);
+    }
+    let first = of(&pair.a, None).id;
+    pair.command(Side::A, Command::RekeyChild(first));
+    pair.run_for(60 * SECOND);
+    let sent = pair.a.sent.len();
     add(&mut pair, Side::A, 2);
     pair.run();
-    assert_eq!(pair.a.sent.len(), sent, "not asked again");
+    assert_eq!(pair.a.sent.len(), sent, "nor for the successor's sake");
     assert_alike(&mut pair, 2);
+    pair.run_for(cygnet_ike::limits::RESOURCE_SA_RETRY);
+    pair.reload(Side::B, with_esp(Side::B, "aes128gcm16"));
+    add(&mut pair, Side::A, 2);
+    pair.run();
+    assert_alike(&mut pair, 3);
     assert!(failures(&pair.a).is_empty() && failures(&pair.b).is_empty());
+}
+
+#[test]
+fn what_waits_for_its_turn_is_not_asked_for_once_it_is_wanted_no_more() {
+    let mut pair = agreed(1, Side::A);
+    for resource in 0..3 {
+        add(&mut pair, Side::A, resource);
+    }
+    pair.reload(Side::A, wants_no_more(Side::A));
+    pair.run();
+    assert_alike(&mut pair, 2);
 }
 
 #[test]
@@ -340,14 +368,24 @@ fn one_that_the_peer_deletes_at_once_is_not_asked_for_again() {
     add(&mut pair, Side::A, 0);
     pair.run();
     assert_eq!(pair.a.sent.len(), sent);
-    // The successor of the first one tries anew.
-    let first = pair.a.children()[0].id;
-    pair.command(Side::A, Command::RekeyChild(first));
+    // That says nothing of others, even if those are deleted soon after a rekey.
+    add(&mut pair, Side::A, 1);
+    pair.run_for(60 * SECOND);
+    let rekeyed = of(&pair.a, Some(1)).id;
+    pair.command(Side::A, Command::RekeyChild(rekeyed));
     pair.run();
+    let idle = pair.b.children()[1].id;
+    pair.command(Side::B, Command::DeleteChild(idle));
+    pair.run();
+    assert_eq!(numbers(&pair.a), [None]);
+    add(&mut pair, Side::A, 1);
+    pair.run();
+    assert_eq!(numbers(&pair.a), [None, Some(1)]);
+    // Later on, it may want it.
+    pair.run_for(cygnet_ike::limits::RESOURCE_SA_RETRY);
     add(&mut pair, Side::A, 0);
     pair.run();
-    pair.run_for(10 * SECOND);
-    assert_alike(&mut pair, 2);
+    assert_eq!(numbers(&pair.a), [None, Some(0), Some(1)]);
 }
 
 #[test]
