@@ -225,9 +225,9 @@ impl IkeSa {
         self.is_established() && !self.is_deleting() && self.children.serving(child).is_some()
     }
 
-    /// Whether a child of this name is being negotiated, or will be.
+    /// Whether a child of this name is being negotiated, or will be: for itself, not beside others that may go before.
     pub(crate) fn expects(&self, child: &str) -> bool {
-        self.coming().any(|wish| wish.template.name == child)
+        self.coming().any(|wish| wish.template.name == child && wish.joins().is_none())
     }
 
     /// Whether a child that does for `wish` is being negotiated, or will be.

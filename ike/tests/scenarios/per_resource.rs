@@ -416,6 +416,31 @@ fn a_child_that_is_kept_up_comes_back_unless_all_of_it_was_deleted_by_command() 
 }
 
 #[test]
+fn a_child_that_is_kept_up_comes_back_though_one_more_beside_it_was_on_its_way() {
+    for asked in [1, 3] {
+        let side = |side| {
+            let bend = |scenario: &mut Scenario| {
+                several(side, scenario);
+                scenario.child.proposals = proposals(Protocol::Esp, "aes256gcm16-aes128gcm16");
+                scenario.child.start = if side == Side::A { StartAction::Start } else { StartAction::None };
+            };
+            Scenario::psk(side).with(bend).build()
+        };
+        let mut pair = Pair::new(4, side(Side::A), side(Side::B));
+        pair.run_for(SECOND);
+        assert_alike(&mut pair, 1);
+        pair.reload(Side::B, with_esp(Side::B, "aes128gcm16"));
+        for resource in 0..asked {
+            add(&mut pair, Side::A, resource);
+        }
+        let first = of(&pair.b, None).id;
+        pair.command(Side::B, Command::DeleteChild(first));
+        pair.run_for(120 * SECOND);
+        assert_alike(&mut pair, 1);
+    }
+}
+
+#[test]
 fn both_sides_may_ask_rekey_and_delete_at_once() {
     for seed in 0..40 {
         let mut pair = agreed(seed, Side::A);
