@@ -58,8 +58,9 @@ pub const INIT_LEN: usize = 8 * 1024;
 /// Child SAs of one IKE SA, both halves of a rekey counted. Without it, a peer could fill memory with SAs.
 pub const MAX_CHILDREN: usize = 256;
 
-/// Child SAs with the same selectors, each for one resource (RFC 9611); further ones get TS_MAX_QUEUE. Twice the CPUs of
-/// most machines, as RFC 9611 §7 recommends. Without it, a peer could fill the places of its other children.
+/// Child SAs with the same selectors, each for one resource (RFC 9611), or twice the workers if that is more, as RFC 9611
+/// §7 recommends; further ones get TS_MAX_QUEUE, and so do all while more than half of [`MAX_CHILDREN`] are there. Without
+/// it, a peer could fill the places of its other children, and of rekeys.
 pub const RESOURCE_SAS: usize = 64;
 
 /// How long a Child SA of one resource has to live if its resource may ask for another one after the peer deleted it.

@@ -78,15 +78,17 @@ pub(crate) fn want(cx: &mut Ctx, sa: &mut IkeSa, child: ChildId, number: u32) {
 /// there are. If those are not, the successors will have others.
 pub(crate) fn is_possible(cx: &Ctx, sa: &IkeSa, wish: &Wish, with: Resource) -> bool {
     let Resource { group, number } = with;
-    let is_there = sa.children.of_group(group).next().is_some() && has_room(sa, group);
+    let is_there = sa.children.of_group(group).next().is_some() && has_room(sa, group, cx.config.workers);
     let is_configured = wish.template.per_resource_sas && wish.has_algorithms();
     is_there && is_configured && !sa.children.is_shut(group, number, cx.now.instant)
 }
 
-/// Whether one more of `group` is within bounds. Those that are not for one resource do not count.
-fn has_room(sa: &IkeSa, group: ChildId) -> bool {
+/// Whether one more of `group` is within bounds: twice the workers, since both sides may ask for each (RFC 9611 §7), and
+/// no more than leaves half of all places to other children and to rekeys. Those that are not for one resource do not
+/// count.
+fn has_room(sa: &IkeSa, group: ChildId, workers: u32) -> bool {
     let numbered = sa.children.of_group(group).filter(|child| child.resource.is_some_and(|r| r.number.is_some()));
-    numbered.count() < RESOURCE_SAS && sa.children.len() < MAX_CHILDREN
+    numbered.count() < RESOURCE_SAS.max(2 * workers as usize) && sa.children.len() <= MAX_CHILDREN / 2
 }
 
 /// Whether `child` is for one resource, and others with its selectors stay when it goes.
@@ -155,7 +157,7 @@ pub(crate) fn room(
     let same: Vec<&ChildSa> = sa.children.iter().filter(alike).collect();
     let several = same.iter().find_map(|child| Some((child, child.resource?.group)));
     match (template.per_resource_sas, several) {
-        (true, Some((child, group))) if has_room(sa, group) => {
+        (true, Some((child, group))) if has_room(sa, group, workers) => {
             let number = Some(idlest(sa, group, workers));
             Ok(Room { part: Some(Part::Of(Resource { group, number })), alike: Some((child.encr, child.esn)) })
         }

@@ -273,18 +273,30 @@ fn a_second_child_for_a_resource_is_made_where_several_are_wanted() {
 
 #[test]
 fn there_is_a_bound_to_what_a_peer_may_ask_for_its_resources() {
-    let mut peer = Forger::new(|scenario| scenario.child.per_resource_sas = true);
-    let mut ask = |spi: u32| {
+    let ask = |peer: &mut Forger, spi: u32, resource: bool| {
         let request = |m: &mut MessageBuilder| {
-            m.notify(NotifyType::SA_RESOURCE_INFO, &[]);
+            if resource {
+                m.notify(NotifyType::SA_RESOURCE_INFO, &[]);
+            }
             create_child(m, "aes128gcm16", spi, None);
         };
         peer.ask(ExchangeType::CREATE_CHILD_SA, request, errors)
     };
-    let bound = cygnet_ike::limits::RESOURCE_SAS as u32;
-    for spi in 1000..1000 + bound {
-        assert_eq!(ask(spi), [NotifyType::SA_RESOURCE_INFO]);
+    // Twice the workers, at least; and half of all places stay for what is not for one resource.
+    let half = cygnet_ike::limits::MAX_CHILDREN as u32 / 2;
+    for (workers, others, bound) in [(1, 0, 64), (40, 0, 80), (64, 0, 128), (64, 100, half - 100)] {
+        let mut peer = Forger::new(|scenario| {
+            scenario.child.per_resource_sas = true;
+            scenario.config.workers = workers;
+        });
+        for spi in 10_000..10_000 + others {
+            assert_eq!(ask(&mut peer, spi, false), []);
+        }
+        for spi in 1000..1000 + bound {
+            assert_eq!(ask(&mut peer, spi, true), [NotifyType::SA_RESOURCE_INFO]);
+        }
+        assert_eq!(ask(&mut peer, 5000, true), [NotifyType::TS_MAX_QUEUE]);
+        assert_eq!(ask(&mut peer, 5001, false), []);
+        assert_eq!(peer.pair.b.children().len() as u32, 1 + others + bound + 1);
     }
-    assert_eq!(ask(5000), [NotifyType::TS_MAX_QUEUE]);
-    assert_eq!(peer.pair.b.children().len(), 1 + bound as usize);
 }
