@@ -71,6 +71,10 @@ pub const RESOURCE_SA_PATIENCE: Duration = Duration::from_secs(10);
 /// rekey would bring a request of each worker to a peer that wants none (RFC 9611 §7).
 pub const RESOURCE_SA_RETRY: Duration = Duration::from_secs(600);
 
+/// How often one more Child SA for a resource is asked for that the peer could not make just then (TEMPORARY_FAILURE).
+/// Without it, one that never can would be asked without end.
+pub const RESOURCE_SA_TRIES: u8 = 4;
+
 /// Exchanges waiting for their turn on one IKE SA. Without it, commands to a silent peer would pile up.
 pub const MAX_QUEUED: usize = 512;
 

@@ -20,8 +20,9 @@ use crate::exchange::{InFlight, Task};
 use crate::limits::{MAX_CHILDREN, TEMPORARY_FAILURE_WAIT};
 use crate::message::payload::{Ke, Nonce};
 use crate::message::{ExchangeType, KeId, MessageBuilder, NotifyType, Opened, Payload};
-use crate::output::Activation;
+use crate::output::{Activation, Resource};
 use crate::sa::IkeSa;
+use crate::sa::timers::Timer;
 
 /// Our request.
 #[derive(Debug)]
@@ -74,8 +75,20 @@ impl CreateChild {
                     self.offer.refused(cx, sa, error.kind);
                 }
                 NotifyType::TEMPORARY_FAILURE => {
-                    sa.queue.push_front(Task::CreateChild(self.offer.wish));
-                    sa.pause(cx, TEMPORARY_FAILURE_WAIT);
+                    let mut wish = self.offer.wish;
+                    let Some(Resource { group, .. }) = wish.joins() else {
+                        sa.queue.push_front(Task::CreateChild(wish));
+                        sa.pause(cx, Timer::Queue, TEMPORARY_FAILURE_WAIT);
+                        return Ok(());
+                    };
+                    // Nothing waits for it, and neither does it wait for ever.
+                    match wish.postpone() {
+                        true => {
+                            sa.queue.push_front(Task::CreateChild(wish));
+                            sa.pause(cx, Timer::Optional, TEMPORARY_FAILURE_WAIT);
+                        }
+                        false => per_resource::refused(cx, sa, group, error.kind),
+                    }
                 }
                 other => {
                     self.offer.refused(cx, sa, other);

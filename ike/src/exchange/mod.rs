@@ -76,6 +76,11 @@ impl PartialEq for Task {
 }
 
 impl Task {
+    /// Whether nothing depends on it: one more Child SA beside others, which serve (RFC 9611 §5).
+    pub(crate) fn is_optional(&self) -> bool {
+        matches!(self, Self::CreateChild(wish) if wish.joins().is_some())
+    }
+
     /// As management protocols call it.
     pub(crate) fn name(&self) -> &'static str {
         match self {

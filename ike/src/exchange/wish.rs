@@ -7,6 +7,7 @@ use cygnet_spd::{Flow, Mode, Pfp, Selector};
 
 use crate::config::Child;
 use crate::exchange::transport;
+use crate::limits::RESOURCE_SA_TRIES;
 use crate::output::Resource;
 use crate::proposal::Proposal;
 use crate::sa::IkeSa;
@@ -28,11 +29,22 @@ pub(crate) struct Wish {
     alike: Option<(&'static Encr, bool)>,
     /// The inbound SPI of the SA that it takes the place of.
     replaces: Option<Spi>,
+    /// How often the peer could not make it just then.
+    postponed: u8,
 }
 
 impl Wish {
     pub(crate) fn new(template: Arc<Child>, flow: Option<Flow>) -> Self {
-        Self { template, flow, selector: None, single_pair: false, resource: None, alike: None, replaces: None }
+        Self {
+            template,
+            flow,
+            selector: None,
+            single_pair: false,
+            resource: None,
+            alike: None,
+            replaces: None,
+            postponed: 0,
+        }
     }
 
     /// Another one like `child`. What an SA took from its first packet, its successor has to ask for; otherwise the
@@ -47,6 +59,7 @@ impl Wish {
             resource: child.resource,
             alike: None,
             replaces: Some(child.spi_in),
+            postponed: 0,
         }
     }
 
@@ -83,6 +96,12 @@ impl Wish {
     /// Whether anything is configured that it may be made of.
     pub(crate) fn has_algorithms(&self) -> bool {
         self.alike.is_none_or(|(encr, esn)| self.template.proposals.iter().any(|p| p.only(encr, esn).is_some()))
+    }
+
+    /// The peer cannot make it just now: whether it is to be asked for again.
+    pub(crate) fn postpone(&mut self) -> bool {
+        self.postponed += 1;
+        self.postponed < RESOURCE_SA_TRIES
     }
 
     pub(crate) fn replaces(&self) -> Option<Spi> {

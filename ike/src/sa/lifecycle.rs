@@ -94,7 +94,7 @@ impl IkeSa {
                 Timer::Rekey => self.push(cx, Task::RekeyIke),
                 Timer::Expire => self.close(cx, DownReason::Expired),
                 Timer::Liveness => self.check_liveness(cx),
-                Timer::Queue => {}
+                Timer::Queue | Timer::Optional => {}
             }
         }
         self.start_next(cx);
@@ -153,6 +153,7 @@ impl IkeSa {
                 let reason = if self.superseded { DownReason::Rekeyed } else { reason };
                 self.queue.clear();
                 self.timers.stop(Timer::Queue);
+                self.timers.stop(Timer::Optional);
                 self.queue.push_back(Task::DeleteIke(reason));
                 self.start_next(cx);
             }
@@ -289,9 +290,10 @@ impl IkeSa {
         self.heard(cx);
     }
 
-    /// Waits before the queue goes on, longer by a random part so that two sides do not meet again.
-    pub(crate) fn pause(&mut self, cx: &mut Ctx, wait: Duration) {
+    /// Waits before the queue goes on, or what is optional of it: longer by a random part so that two sides do not meet
+    /// again.
+    pub(crate) fn pause(&mut self, cx: &mut Ctx, timer: Timer, wait: Duration) {
         let wait = jittered(&mut *cx.rng, wait * 2, wait);
-        self.timers.set(Timer::Queue, cx.now.instant + wait);
+        self.timers.set(timer, cx.now.instant + wait);
     }
 }

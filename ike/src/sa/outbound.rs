@@ -38,13 +38,21 @@ impl IkeSa {
     /// Starts queued exchanges until one is in flight.
     pub(crate) fn start_next(&mut self, cx: &mut Ctx) {
         while self.is_established() && self.in_flight.is_none() && !self.window.is_busy() {
-            // A queue that waits for the peer to be ready again (TEMPORARY_FAILURE) has its timer set; a Delete of
-            // the whole SA does not wait.
-            let waiting = self.timers.at(Timer::Queue).is_some();
-            let next = self.queue.iter().position(|task| !waiting || matches!(task, Task::DeleteIke(_)));
-            let Some(task) = next.and_then(|at| self.queue.remove(at)) else { return };
+            let Some(task) = self.next_task().and_then(|at| self.queue.remove(at)) else { return };
             exchange::start(cx, self, task);
         }
+    }
+
+    /// Which one comes next. A queue that waits for the peer to be ready again (TEMPORARY_FAILURE) has its timer set; a
+    /// Delete of the whole SA does not wait. What nothing depends on comes last.
+    fn next_task(&self) -> Option<usize> {
+        let waits = |timer| self.timers.at(timer).is_some();
+        let (waiting, optional_waiting) = (waits(Timer::Queue), waits(Timer::Optional));
+        let first = self.queue.iter().position(|task| match task {
+            Task::DeleteIke(_) => true,
+            task => !waiting && !task.is_optional(),
+        });
+        first.or_else(|| self.queue.iter().position(|task| !waiting && !optional_waiting && task.is_optional()))
     }
 
     /// An empty request of this exchange, with the next message ID.

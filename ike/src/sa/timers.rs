@@ -18,9 +18,11 @@ pub(crate) enum Timer {
     Liveness,
     /// Queued exchanges that had to wait may be tried again (TEMPORARY_FAILURE, RFC 7296 §2.25).
     Queue,
+    /// The same for those that nothing depends on: one more Child SA for a resource (RFC 9611).
+    Optional,
 }
 
-const ALL: [Timer; 5] = [Timer::Forget, Timer::Rekey, Timer::Expire, Timer::Liveness, Timer::Queue];
+const ALL: [Timer; 6] = [Timer::Forget, Timer::Rekey, Timer::Expire, Timer::Liveness, Timer::Queue, Timer::Optional];
 
 /// The deadlines.
 #[derive(Debug, Default)]

@@ -300,3 +300,31 @@ fn there_is_a_bound_to_what_a_peer_may_ask_for_its_resources() {
         assert_eq!(peer.pair.b.children().len() as u32, 1 + others + bound + 1);
     }
 }
+
+/// What nothing depends on keeps nothing else waiting, and is not asked for without end (RFC 7296 §2.25).
+#[test]
+fn a_peer_that_can_never_make_one_more_for_a_resource_is_asked_a_few_times_and_rekeys_go_on() {
+    let mut peer = Forger::new(|scenario| scenario.child.per_resource_sas = true);
+    peer.pair.link.cut = true;
+    let child = peer.pair.a.children()[0].id;
+    for resource in [0, 1] {
+        peer.pair.command(Side::A, Command::AddResource { child, resource });
+    }
+    peer.pair.command(Side::A, Command::RekeyChild(child));
+    let mut asked = Vec::new();
+    while asked.len() < 15 {
+        if let Some(task) = peer.pair.a.ike_sas()[0].active_task {
+            asked.push(task);
+            let id = 1 + asked.len() as u32;
+            peer.answer(ExchangeType::CREATE_CHILD_SA, id, |m| {
+                m.notify(NotifyType::TEMPORARY_FAILURE, &[]);
+            });
+        } else {
+            peer.pair.run_for(SECOND / 10);
+        }
+    }
+    assert_eq!(asked[..2], ["CHILD_CREATE", "CHILD_REKEY"]);
+    assert_eq!(asked.iter().filter(|task| **task == "CHILD_CREATE").count(), 4);
+    let is_over = |event: &&Event| matches!(event, Event::NoMoreResources { notify: 43, .. });
+    assert_eq!(peer.pair.a.events.iter().filter(is_over).count(), 1);
+}
