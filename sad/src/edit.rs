@@ -19,6 +19,7 @@ use crate::prefix::PrefixKey;
 use crate::resource::{Place, Resource};
 use crate::state::State;
 use crate::tables::{InboundSa, OutboundSa, Tables};
+use crate::turns::Turns;
 
 /// What only writers need.
 #[derive(Default)]
@@ -159,7 +160,7 @@ impl Edit<'_> {
         }
 
         let inbound = Arc::new(InboundSa { esp: inbound, pair: pair.clone() });
-        let outbound = Arc::new(OutboundSa { esp: outbound, pair: pair.clone() });
+        let outbound = Arc::new(OutboundSa { esp: outbound, turns: Turns::default(), pair: pair.clone() });
         pair.halves.get_or_init(|| (Arc::downgrade(&inbound), Arc::downgrade(&outbound)));
         self.tables.inbound.insert(spis.0, inbound);
         for key in keys(&pair) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cygnet_esp::Spi;
+use cygnet_esp::{Reservation, SequenceExhausted, Spi};
 use cygnet_spd::hash::Seed;
 use cygnet_spd::{Flow, PolicyId, Selector};
 
@@ -14,6 +14,7 @@ use crate::pair::{Pair, PairId, Path};
 use crate::prefix::{PrefixKey, PrefixLengths};
 use crate::resource::Resource;
 use crate::sharded::Sharded;
+use crate::turns::{Turn, Turns};
 
 /// A version of the tables, held for the length of a batch.
 pub type Snapshot = arc_swap::Guard<Arc<Tables>>;
@@ -153,6 +154,7 @@ impl InboundSa {
 #[derive(Debug)]
 pub struct OutboundSa {
     pub(crate) esp: cygnet_esp::Outbound,
+    pub(crate) turns: Turns,
     pub(crate) pair: Arc<Pair>,
 }
 
@@ -161,6 +163,15 @@ impl OutboundSa {
     #[inline]
     pub fn esp(&self) -> &cygnet_esp::Outbound {
         &self.esp
+    }
+
+    /// Sets aside `count` sequence numbers, to be sealed with at once, and the turn in which the packets are to be sent.
+    ///
+    /// # Errors
+    /// As [`cygnet_esp::Outbound::reserve`].
+    #[inline]
+    pub fn reserve(&self, count: u32) -> Result<(Reservation<'_>, Turn<'_>), SequenceExhausted> {
+        self.turns.draw(|| self.esp.reserve(count))
     }
 
     /// What it shares with the receiving half.

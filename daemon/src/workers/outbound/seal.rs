@@ -79,14 +79,15 @@ fn tell_sender(path: &DataPath, packet: &[u8], mtu: usize) {
         && path.too_big.admits(Instant::now())
     {
         // It may repeat its packet, and will be told again.
-        let _ = path.tun.write(message);
+        let _ = path.tun.write(0, message);
     }
 }
 
-/// One reservation for all packets of an SA; packets of one size leave together.
+/// One reservation for all packets of an SA; packets of one size leave together, and after those of other threads that
+/// reserved before.
 pub(super) fn seal_and_send(path: &DataPath, sa: &OutboundSa, run: &mut [Slot]) {
     let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
-    let Ok(mut reservation) = sa.esp().reserve(count) else {
+    let Ok((mut reservation, turn)) = sa.reserve(count) else {
         drop_packets(path, sa, OutboundDrop::Exhausted, u64::from(count), None);
         // RFC 4303 §3.3.3: this SA is spent, and IKE must replace it now if a soft limit did not before.
         path.tell(sa.pair(), Usage { hard: true, ..Usage::NOTHING });
@@ -99,7 +100,9 @@ pub(super) fn seal_and_send(path: &DataPath, sa: &OutboundSa, run: &mut [Slot]) 
             drop_packets(path, sa, error.into(), 1, None);
         }
     }
+    turn.wait();
     let sent = train::send_all(path, sa, &sa.path(), run);
+    drop(turn);
     path.tell(sa.pair(), sa.count(Instant::now(), sent.packets, sent.octets));
 }
 
