@@ -194,11 +194,11 @@ impl Tun for Inner {
         Ok(Some(Frame { at: 0..frame.len(), head: *head }))
     }
 
-    fn write(&self, packet: &[u8]) -> io::Result<()> {
-        self.write_frame(&Head::default(), &[IoSlice::new(packet)])
+    fn write(&self, queue: usize, packet: &[u8]) -> io::Result<()> {
+        self.write_frame(queue, &Head::default(), &[IoSlice::new(packet)])
     }
 
-    fn write_frame(&self, _: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write_frame(&self, _: usize, _: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let octets: usize = pieces.iter().map(|piece| piece.len()).sum();
         self.octets.fetch_add(octets as u64, Ordering::Relaxed);
         Ok(())

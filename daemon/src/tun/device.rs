@@ -3,9 +3,7 @@
 //! Offloads: with `IFF_VNET_HDR`, a [`Head`] stands before each packet in both directions. The kernel leaves TCP and UDP
 //! uncut to us only after it was told that we take them (`TUNSETOFFLOAD`); kernels before 6.2 do not know of UDP.
 //!
-//! Queues: the kernel puts the packets of a flow, by a hash that is the same in both directions, into one of those that
-//! are read. It would change its mind, and overtake itself, if answers of the flow were written to another queue; so with
-//! several there is one more that is only written to, and detached, which leaves no trace there.
+//! Queues: see `queue`.
 
 use std::io::{self, IoSlice};
 use std::iter;
@@ -18,7 +16,8 @@ use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
 use tun::AbstractDevice;
 
-use super::{Frame, Tun, Wait, queue};
+use super::queue::Queues;
+use super::{Frame, Tun, Wait};
 use crate::net::MAX_TOGETHER;
 use crate::net::wake::{self, Ready, Wake};
 use crate::offload::{Head, MAX_GROUP, Offloads};
@@ -42,10 +41,7 @@ nix::ioctl_write_int!(tun_set_offload, b'T', 208);
 
 /// A TUN interface that carries bare IP packets.
 pub struct TunDevice {
-    /// Those that are read.
-    queues: Vec<tun::Device>,
-    /// The one that is written to, if there are several to read.
-    writer: Option<tun::Device>,
+    queues: Queues,
     name: String,
     /// Whether a [`Head`] stands before each packet.
     heads: bool,
@@ -62,14 +58,10 @@ impl TunDevice {
     /// Without CAP_NET_ADMIN, without access to /dev/net/tun, or when the name is taken.
     pub async fn create(name: &str, mtu: u16, queues: usize, wanted: Offloads) -> io::Result<Self> {
         let heads = wanted != Offloads::default();
-        let kind = queue::Kind { heads, several: queues > 1 };
-        let mut first = queue::open(name, kind)?;
-        first.set_mtu(mtu).map_err(io::Error::other)?;
-        let others = (1..queues).map(|_| queue::open(name, kind)).collect::<io::Result<Vec<_>>>()?;
-        let queues = iter::once(first).chain(others).collect();
-        let writer = kind.several.then(|| writer(name, kind)).transpose()?;
+        let mut queues = Queues::open(name, queues, heads)?;
+        queues.first_mut().set_mtu(mtu).map_err(io::Error::other)?;
         let (name, offloads) = (name.to_owned(), Offloads::default());
-        let mut created = Self { queues, writer, name, heads, offloads, wake: Wake::new()? };
+        let mut created = Self { queues, name, heads, offloads, wake: Wake::new()? };
         created.offloads = created.switch_on(wanted);
         bring_up(&created.name, mtu).await?;
         Ok(created)
@@ -86,30 +78,20 @@ impl TunDevice {
         let tcp = if offloads.tcp { takes::TCP } else { 0 };
         let udp = if offloads.udp { takes::UDP } else { 0 };
         // SAFETY: the descriptor is open, and the kernel takes the argument as a number.
-        unsafe { tun_set_offload(self.writer().as_raw_fd(), (takes::CHECKSUM | tcp | udp) as _) }?;
+        unsafe { tun_set_offload(self.queues.first().as_raw_fd(), (takes::CHECKSUM | tcp | udp) as _) }?;
         Ok(())
     }
 
     /// # Errors
     /// Without such a queue.
     fn reader(&self, queue: usize) -> io::Result<BorrowedFd<'_>> {
-        self.queues.get(queue).map(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn writer(&self) -> BorrowedFd<'_> {
-        fd(self.writer.as_ref().unwrap_or(&self.queues[0]))
+        self.queues.reader(queue).map(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
 fn fd(queue: &tun::Device) -> BorrowedFd<'_> {
     // SAFETY: the descriptor belongs to `queue`, which the returned borrow keeps alive.
     unsafe { BorrowedFd::borrow_raw(queue.as_raw_fd()) }
-}
-
-fn writer(name: &str, kind: queue::Kind) -> io::Result<tun::Device> {
-    let writer = queue::open(name, kind)?;
-    queue::detach(&writer)?;
-    Ok(writer)
 }
 
 /// Without a link-local address first: there is no link behind it, and the kernel would look for routers there.
@@ -147,7 +129,7 @@ impl std::fmt::Debug for TunDevice {
 
 impl Tun for TunDevice {
     fn queues(&self) -> usize {
-        self.queues.len()
+        self.queues.count()
     }
 
     fn wait(&self, queue: usize, patience: Option<Duration>) -> io::Result<Wait> {
@@ -176,11 +158,11 @@ impl Tun for TunDevice {
         }
     }
 
-    fn write(&self, packet: &[u8]) -> io::Result<()> {
-        self.write_frame(&Head::default(), &[IoSlice::new(packet)])
+    fn write(&self, queue: usize, packet: &[u8]) -> io::Result<()> {
+        self.write_frame(queue, &Head::default(), &[IoSlice::new(packet)])
     }
 
-    fn write_frame(&self, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write_frame(&self, queue: usize, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let head = head.encode();
         let mut all = [IoSlice::new(&[]); MAX_GROUP + 3];
         let used = pieces.len() + 1;
@@ -193,7 +175,9 @@ impl Tun for TunDevice {
         for (slot, piece) in all.iter_mut().skip(1).zip(pieces) {
             *slot = *piece;
         }
-        uio::writev(self.writer(), all.get(..used).unwrap_or_default()).map(drop).map_err(io::Error::from)
+        uio::writev(fd(self.queues.writer(queue)), all.get(..used).unwrap_or_default())
+            .map(drop)
+            .map_err(io::Error::from)
     }
 
     fn offloads(&self) -> Offloads {

@@ -115,11 +115,11 @@ impl Tun for MemoryTun {
         }))
     }
 
-    fn write(&self, packet: &[u8]) -> io::Result<()> {
-        self.write_frame(&Head::default(), &[IoSlice::new(packet)])
+    fn write(&self, queue: usize, packet: &[u8]) -> io::Result<()> {
+        self.write_frame(queue, &Head::default(), &[IoSlice::new(packet)])
     }
 
-    fn write_frame(&self, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write_frame(&self, _: usize, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         if head.segments.is_some() && self.refuses.load(Ordering::Relaxed) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(io::ErrorKind::InvalidInput.into());

@@ -58,18 +58,18 @@ pub trait Tun: Send + Sync {
     /// When the device is gone.
     fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<Option<Frame>>;
 
-    /// Hands one packet to the inner network.
+    /// Hands one packet to the inner network, as one that `queue` received: threads do best with one each.
     ///
     /// # Errors
     /// When the device refuses it: down, or not an IP packet.
-    fn write(&self, packet: &[u8]) -> io::Result<()>;
+    fn write(&self, queue: usize, packet: &[u8]) -> io::Result<()>;
 
     /// Hands several packets to the inner network as one frame, which is in `pieces`. Only with the
     /// [`offloads`](Tun::offloads) for it.
     ///
     /// # Errors
     /// As [`write`](Tun::write).
-    fn write_frame(&self, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+    fn write_frame(&self, queue: usize, head: &Head, pieces: &[IoSlice<'_>]) -> io::Result<()>;
 
     /// Which frames of several packets it takes. Those it gives may be of any kind.
     fn offloads(&self) -> Offloads;

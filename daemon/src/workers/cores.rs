@@ -27,7 +27,7 @@ impl Cores {
         Self(Vec::new())
     }
 
-    /// That of the `n`th thread of a direction, if it has one. More threads than cores share them.
+    /// That of the `n`th thread, if it has one. More threads than cores share them.
     pub(super) fn pick(&self, n: usize) -> Option<usize> {
         self.0.get(n.checked_rem(self.0.len())?).copied()
     }

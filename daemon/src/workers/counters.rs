@@ -184,7 +184,8 @@ impl Counters {
 
     /// Packets from the TUN device that ended so.
     pub fn outbound_total(&self, fate: Outbound) -> u64 {
-        self.outbound.fates[fate as usize].load(Ordering::Relaxed)
+        // One that is held may be let go before it is counted, and is missing for a moment.
+        self.outbound.fates[fate as usize].load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned()
     }
 
     /// Datagrams from the outer network that ended so.

@@ -42,6 +42,7 @@ pub struct InboundWorker {
 #[derive(Debug)]
 struct Batch {
     path: Arc<DataPath>,
+    queue: usize,
     ike: mpsc::Sender<Datagram>,
     /// The free list: those before `filled` hold the current batch.
     slots: Vec<Slot>,
@@ -104,7 +105,7 @@ impl InboundWorker {
         let usual = USUAL_PACKET.max(path.mtu + PacketBuf::HEADROOM + PacketBuf::TAILROOM).min(MAX_PACKET);
         let slots = (0..BATCH).map(|_| slot(usual)).collect();
         let merger = Merger::new(BATCH, path.tun.offloads());
-        let batch = Batch { path, ike, slots, filled: 0, large: slot(MAX_PACKET), merger };
+        let batch = Batch { path, queue, ike, slots, filled: 0, large: slot(MAX_PACKET), merger };
         Self { queue, buffers: Buffers::new(), batch }
     }
 
@@ -176,9 +177,9 @@ impl Batch {
             }
             None => {
                 self.open();
-                let Self { path, large, merger, .. } = self;
+                let Self { path, queue, large, merger, .. } = self;
                 if take(path, large, received, 0) {
-                    open_all(path, merger, std::slice::from_mut(large));
+                    open_all(path, *queue, merger, std::slice::from_mut(large));
                 }
             }
         }
@@ -188,7 +189,7 @@ impl Batch {
     fn open(&mut self) {
         let batch = self.slots.get_mut(..self.filled).unwrap_or_default();
         self.filled = 0;
-        open_all(&self.path, &mut self.merger, batch);
+        open_all(&self.path, self.queue, &mut self.merger, batch);
     }
 }
 
@@ -210,14 +211,14 @@ fn take(path: &DataPath, slot: &mut Slot, received: &Received<'_>, position: usi
 }
 
 /// Opens and delivers packets, SA by SA.
-fn open_all(path: &DataPath, merger: &mut Merger, batch: &mut [Slot]) {
+fn open_all(path: &DataPath, queue: usize, merger: &mut Merger, batch: &mut [Slot]) {
     let tables = path.sad.snapshot();
     batch.sort_unstable_by_key(|slot| (slot.spi, slot.position));
     for run in batch.chunk_by_mut(|a, b| a.spi == b.spi) {
         match run.first().and_then(|slot| tables.inbound(slot.spi)) {
             Some(sa) => {
                 open(path, sa, run);
-                deliver(path, merger, sa, run);
+                deliver(path, queue, merger, sa, run);
             }
             None => run.iter().for_each(|slot| end(path, Fate::UnknownSpi, slot.event(Fate::UnknownSpi))),
         }
@@ -248,7 +249,7 @@ fn open(path: &DataPath, sa: &InboundSa, run: &mut [Slot]) {
 }
 
 /// Hands the packets of an SA that may be delivered to the inner network, those of a flow together.
-fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
+fn deliver(path: &DataPath, queue: usize, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
     let (mut packets, mut octets, mut refused) = (0, 0, None);
     merger.clear();
     for (position, slot) in run.iter().enumerate().filter(|(_, slot)| slot.admitted) {
@@ -260,7 +261,7 @@ fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
         let members = || merger.members(group).filter_map(|at| run.get(at));
         if let Some(headers) = members().next().and_then(|first| group.headers(first.packet.data())) {
             let (pieces, used) = headers.pieces(members().map(|slot| slot.packet.data()));
-            match path.tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default()) {
+            match path.tun.write_frame(queue, &headers.head, pieces.get(..used).unwrap_or_default()) {
                 Ok(()) => {
                     path.counters.inbound(Fate::Delivered, group.count() as u64);
                     continue;
@@ -272,7 +273,7 @@ fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
                 Err(_) => {}
             }
         }
-        members().for_each(|slot| write(path, sa, slot));
+        members().for_each(|slot| write(path, queue, sa, slot));
     }
     if let Some(kind) = refused {
         merger.refuse(kind);
@@ -281,8 +282,8 @@ fn deliver(path: &DataPath, merger: &mut Merger, sa: &InboundSa, run: &[Slot]) {
     path.tell(sa.pair(), sa.count(Instant::now(), packets, octets));
 }
 
-fn write(path: &DataPath, sa: &InboundSa, slot: &Slot) {
-    match path.tun.write(slot.packet.data()) {
+fn write(path: &DataPath, queue: usize, sa: &InboundSa, slot: &Slot) {
+    match path.tun.write(queue, slot.packet.data()) {
         Ok(()) => path.counters.inbound(Fate::Delivered, 1),
         Err(_) => {
             let (pair, policy) = (Some(sa.id()), Some(sa.pair().policy()));

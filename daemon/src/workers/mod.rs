@@ -22,7 +22,9 @@
 //!
 //! There is a worker for each queue of either network. The kernel puts the packets of a flow into one queue of the TUN
 //! device, and those of an SA into one of the network ([`steering`](crate::net::steering)), so that threads do not
-//! overtake each other; several may seal for one SA, each with a range of sequence numbers of its own.
+//! overtake each other; several may seal for one SA, each with a range of sequence numbers of its own, and send in
+//! [`Turn`](cygnet_sad::Turn)s. One thing mixes SAs: a kernel that puts datagrams together (GRO) looks at addresses and
+//! ports, not at SPIs, so that packets of one SA may come along with those of another between the same gateways.
 //!
 //! Each worker owns its packet buffers for ever: they are filled, worked on in place, emptied and filled again, and
 //! nothing is allocated per packet. Per batch there is one snapshot of policies and SAD, and per SA in it one
@@ -197,7 +199,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts a thread for each queue of either network, on a core of its own with `pinned`. IKE messages go to `ike`,
+    /// Starts a thread for each queue of either network, bound to a core with `pinned`. IKE messages go to `ike`,
     /// and are dropped when it is full. A thread that ends without having been stopped says so to `failures`.
     ///
     /// # Errors
@@ -217,7 +219,7 @@ impl Threads {
         }
         for n in 0..path.net.queues() {
             let mut worker = InboundWorker::new(Arc::clone(path), n, ike.clone());
-            all.start(format!("cygnet-in-{n}"), cores.pick(n), failures, move || worker.run())?;
+            all.start(format!("cygnet-in-{n}"), cores.pick(path.tun.queues() + n), failures, move || worker.run())?;
         }
         Ok(all)
     }

@@ -76,10 +76,10 @@ impl Inbound {
             let Some(first) = members().next() else { continue };
             // What the device refuses is lost, as on any link.
             let _ = match group.headers(first) {
-                None => tun.write(first),
+                None => tun.write(0, first),
                 Some(headers) => {
                     let (pieces, used) = headers.pieces(members());
-                    tun.write_frame(&headers.head, pieces.get(..used).unwrap_or_default())
+                    tun.write_frame(0, &headers.head, pieces.get(..used).unwrap_or_default())
                 }
             };
         }

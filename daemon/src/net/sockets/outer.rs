@@ -73,8 +73,9 @@ impl OuterSocket {
         Ok(Self { source, ..Self::new(socket, self.channel, self.bound, df, queue)? })
     }
 
-    /// Lets others bind to its port that do so on purpose, and have the same user. What arrives is only for those that
-    /// [`steer`](Self::steer) names: a stranger among them gets nothing.
+    /// Lets others bind to its port that do so on purpose, and have the same user: the kernel needs it for the group to
+    /// be one. One that joins the group gets nothing, since [`steer`](Self::steer) does not name it; one that connects
+    /// to a peer from there gets what that peer sends. Programs of the same user can do worse.
     pub(super) fn share(&self) -> io::Result<()> {
         if self.channel == Channel::RawEsp { Ok(()) } else { self.socket.set_reuse_port(true) }
     }

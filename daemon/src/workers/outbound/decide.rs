@@ -141,7 +141,7 @@ pub(super) fn refuse(path: &DataPath, fate: Fate, flow: &Flow, packet: &[u8]) {
         && path.prohibited.admits(Instant::now())
     {
         // Best effort, as all of ICMP.
-        let _ = path.tun.write(message);
+        let _ = path.tun.write(0, message);
     }
 }
 
