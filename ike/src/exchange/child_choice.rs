@@ -128,14 +128,11 @@ pub(crate) fn choose<'a>(
             true => template.proposals.clone(),
             false => template.proposals.iter().map(Proposal::without_groups).collect(),
         };
-        let Room { part, alike } = match &place {
+        let room = match &place {
             Place::Rekey { resource, .. } => Room { part: resource.map(Part::Of), alike: None },
             _ => per_resource::room(sa, template, &granted, payloads, cx.config.workers)?,
         };
-        let proposals = match alike {
-            Some((encr, esn)) => proposals.iter().filter_map(|proposal| proposal.only(encr, esn)).collect(),
-            None => proposals,
-        };
+        let (joins, proposals, part) = (room.alike.is_some(), room.allowed(proposals), room.part);
         match offer::choose::<EspSuite>(offered, &proposals) {
             Ok(choice) => {
                 let Some(spi_out) = choice.spi.esp() else { return Err(broken()) };
@@ -159,6 +156,8 @@ pub(crate) fn choose<'a>(
                 };
                 return Ok(ChildChoice { agreed, choice });
             }
+            // It goes on without one more, until those that there are have been rekeyed.
+            Err(_) if joins => return Err(notify(NotifyType::NO_PROPOSAL_CHOSEN)),
             Err(no_proposal) => miss = Some((template.name.clone(), no_proposal)),
         }
     }

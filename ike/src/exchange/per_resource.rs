@@ -28,6 +28,7 @@ use crate::exchange::wish::Wish;
 use crate::limits::{MAX_CHILDREN, RESOURCE_SA_PATIENCE, RESOURCE_SA_RETRY, RESOURCE_SAS};
 use crate::message::{Chain, MessageBuilder, NotifyType};
 use crate::output::{ChildId, Resource};
+use crate::proposal::Proposal;
 use crate::sa::IkeSa;
 use crate::sa::children::ChildSa;
 
@@ -127,8 +128,19 @@ pub(crate) fn deleted(cx: &Ctx, sa: &mut IkeSa, child: ChildId) {
 pub(crate) struct Room {
     /// Its part, if there may be several.
     pub(crate) part: Option<Part>,
-    /// The cipher, and whether sequence numbers are extended, of those that it joins: it has the same (RFC 9611 §4).
-    pub(crate) alike: Option<(&'static Encr, bool)>,
+    /// The ciphers, and whether sequence numbers are extended, of those that it joins: it has the same (RFC 9611 §4).
+    /// There is one unless some were rekeyed by another configuration, and which of them the peer took for its offer is
+    /// for it to say.
+    pub(crate) alike: Option<Vec<(&'static Encr, bool)>>,
+}
+
+impl Room {
+    /// What may be chosen of `proposals`.
+    pub(crate) fn allowed(&self, proposals: Vec<Proposal>) -> Vec<Proposal> {
+        let Some(alike) = &self.alike else { return proposals };
+        let only = |proposal: &Proposal| alike.iter().filter_map(|(encr, esn)| proposal.only(encr, *esn)).collect();
+        proposals.iter().flat_map::<Vec<_>, _>(only).collect()
+    }
 }
 
 /// As responder, finds the part of a new Child SA of `template` with these selectors.
@@ -155,11 +167,17 @@ pub(crate) fn room(
     };
     let first = Room { part: Some(Part::First), alike: None };
     let same: Vec<&ChildSa> = sa.children.iter().filter(alike).collect();
-    let several = same.iter().find_map(|child| Some((child, child.resource?.group)));
+    let several = same.iter().find_map(|child| Some(child.resource?.group));
     match (template.per_resource_sas, several) {
-        (true, Some((child, group))) if has_room(sa, group, workers) => {
+        (true, Some(group)) if has_room(sa, group, workers) => {
             let number = Some(idlest(sa, group, workers));
-            Ok(Room { part: Some(Part::Of(Resource { group, number })), alike: Some((child.encr, child.esn)) })
+            let mut alike = Vec::new();
+            for child in sa.children.of_group(group) {
+                if !alike.contains(&(child.encr, child.esn)) {
+                    alike.push((child.encr, child.esn));
+                }
+            }
+            Ok(Room { part: Some(Part::Of(Resource { group, number })), alike: Some(alike) })
         }
         (true, Some(_)) => Err(notify(NotifyType::TS_MAX_QUEUE)),
         (true, None) => Ok(first),

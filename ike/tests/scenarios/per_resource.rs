@@ -202,6 +202,38 @@ fn a_group_whose_cipher_is_configured_no_more_waits_for_its_successor() {
 }
 
 #[test]
+fn whoever_was_rekeyed_by_another_configuration_gets_more_of_its_kind() {
+    for asker in SIDES {
+        let side = |side| with_esp(side, "aes256gcm16-aes128gcm16");
+        let mut pair = Pair::new(1, side(Side::A), side(Side::B));
+        initiate(&mut pair, Side::A);
+        add(&mut pair, asker, 0);
+        pair.run();
+        for side in SIDES {
+            pair.reload(side, with_esp(side, "aes128gcm16-aes256gcm16"));
+        }
+        let first = of(&pair.a, None).id;
+        pair.command(Side::A, Command::RekeyChild(first));
+        pair.run_for(60 * SECOND);
+        // One is asked for beside the one that was rekeyed, one beside the other.
+        for (beside, resource) in [(None, 1), (Some(0), 2)] {
+            let child = of(pair.node(asker), beside);
+            pair.command(asker, Command::AddResource { child: child.id, resource });
+            pair.run();
+            assert_eq!(of(pair.node(asker), Some(resource)).encr, child.encr);
+        }
+        assert_eq!((numbers(&pair.a).len(), numbers(&pair.b).len()), (4, 4));
+        // A configuration that has none of theirs is no failure, either.
+        pair.reload(asker.other(), with_esp(asker.other(), "chacha20poly1305"));
+        let child = of(pair.node(asker), None).id;
+        pair.command(asker, Command::AddResource { child, resource: 3 });
+        pair.run();
+        assert_eq!(no_more(pair.node(asker)), [14]);
+        assert!(failures(&pair.a).is_empty() && failures(&pair.b).is_empty());
+    }
+}
+
+#[test]
 fn a_peer_that_does_not_want_several_is_asked_for_none() {
     for (initiator, willing) in SIDES.into_iter().flat_map(|a| SIDES.map(|b| (a, b))) {
         let mut pair = tunnel(1, initiator, |side, scenario| scenario.child.per_resource_sas = side == willing);
