@@ -73,9 +73,8 @@ impl Ctx {
     /// A fresh inbound SPI. One that replaces another leads to the same worker; one of a resource to the worker of that
     /// number; any other to any.
     pub(crate) fn esp_spi(&mut self, replaces: Option<Spi>, resource: Option<u32>) -> Spi {
-        let workers = self.config.workers.max(1);
         match replaces.map(|old| old.0).or(resource) {
-            Some(number) => self.spis.esp_for(number % workers, workers),
+            Some(number) => self.spis.esp_for(number),
             None => self.spis.esp(),
         }
     }

@@ -10,43 +10,46 @@ const RESERVED: u32 = 255;
 
 /// Gives out names and inbound ESP SPIs.
 ///
-/// SPIs walk a full-period sequence over all 32-bit numbers from a random start with a random stride: no two of
-/// 2^32 allocations are equal, and nothing has to be handed back.
+/// An SPI is `quotient * workers + worker`, since a packet goes to worker `SPI % workers`. Quotients walk a full-period
+/// sequence over all that there are, from a random start with a random stride, so that any worker's SPI is one step
+/// away: no two of `2^32 / workers` allocations are equal, and nothing has to be handed back.
 #[derive(Debug)]
 pub(crate) struct Spis {
-    spi: u32,
-    stride: u32,
+    workers: u32,
+    quotient: u64,
+    stride: u64,
+    /// Whose the next SPI is that may be any worker's.
+    worker: u32,
     ike: u64,
     child: u64,
 }
 
 impl Spis {
-    /// A random sequence, whose remainders by `workers` walk through all that there are.
+    /// A random sequence for so many workers.
     pub(crate) fn new(rng: &mut dyn CryptoRng, workers: u32) -> Self {
-        let (spi, mut stride) = (rng.next_u32(), rng.next_u32() | 1);
-        // An odd stride reaches every number before it comes back to the first.
-        while has_common_divisor(stride, workers.max(1)) {
-            stride = stride.wrapping_add(2);
+        let workers = workers.max(1);
+        let quotients = quotients(workers);
+        let (quotient, mut stride) = (rng.next_u64() % quotients, rng.next_u64() % quotients);
+        // Such a stride reaches every number before it comes back to the first.
+        while has_common_divisor(stride, quotients) {
+            stride += 1;
         }
-        Self { spi, stride, ike: 0, child: 0 }
+        Self { workers, quotient, stride, worker: rng.next_u32() % workers, ike: 0, child: 0 }
     }
 
-    /// An inbound ESP SPI.
+    /// An inbound ESP SPI, of each worker in turn.
     pub(crate) fn esp(&mut self) -> Spi {
-        loop {
-            self.spi = self.spi.wrapping_add(self.stride);
-            if self.spi > RESERVED {
-                return Spi(self.spi);
-            }
-        }
+        self.worker = (self.worker + 1) % self.workers;
+        self.esp_for(self.worker)
     }
 
-    /// An inbound ESP SPI with this remainder by `workers`, below it.
-    pub(crate) fn esp_for(&mut self, remainder: u32, workers: u32) -> Spi {
+    /// An inbound ESP SPI that leads to worker `number`, counted round and round.
+    pub(crate) fn esp_for(&mut self, number: u32) -> Spi {
         loop {
-            let spi = self.esp();
-            if spi.0 % workers.max(1) == remainder {
-                return spi;
+            self.quotient = (self.quotient + self.stride) % quotients(self.workers);
+            let spi = self.quotient * u64::from(self.workers) + u64::from(number % self.workers);
+            if let Some(spi) = u32::try_from(spi).ok().filter(|spi| *spi > RESERVED) {
+                return Spi(spi);
             }
         }
     }
@@ -64,7 +67,12 @@ impl Spis {
     }
 }
 
-fn has_common_divisor(mut a: u32, mut b: u32) -> bool {
+/// How many SPIs each of so many workers has.
+fn quotients(workers: u32) -> u64 {
+    (1 << 32) / u64::from(workers)
+}
+
+fn has_common_divisor(mut a: u64, mut b: u64) -> bool {
     while b != 0 {
         (a, b) = (b, a % b);
     }
@@ -82,23 +90,45 @@ mod tests {
 
     #[test]
     fn spis_are_unique_and_never_reserved() {
-        let mut spis = Spis { spi: u32::MAX - 10, stride: 1, ike: 0, child: 0 };
-        assert!((0..2000).all(|_| spis.esp().0 > RESERVED));
-        let mut spis = Spis::new(&mut StdRng::seed_from_u64(7), 1);
-        let seen: HashSet<u32> = (0..10_000).map(|_| spis.esp().0).collect();
-        assert_eq!(seen.len(), 10_000);
+        let end = Spis { workers: 1, quotient: (1 << 32) - 10, stride: 1, worker: 0, ike: 0, child: 0 };
+        for mut spis in [Spis { workers: 3, quotient: (1 << 32) / 3 - 10, ..end }, end] {
+            assert!((0..2000).all(|_| spis.esp().0 > RESERVED));
+        }
+        for workers in [1, 6, 64] {
+            let mut spis = Spis::new(&mut StdRng::seed_from_u64(7), workers);
+            let next = |at| if at % 3 == 0 { spis.esp_for(at) } else { spis.esp() };
+            assert_eq!((0..10_000).map(next).collect::<HashSet<_>>().len(), 10_000);
+        }
     }
 
     #[test]
+    fn strides_reach_every_quotient() {
+        for (workers, seed) in (1..=300).flat_map(|workers| (0..8).map(move |seed| (workers, seed))) {
+            let spis = Spis::new(&mut StdRng::seed_from_u64(seed), workers);
+            assert!(!has_common_divisor(spis.stride, quotients(workers)));
+        }
+    }
+
+    /// Whatever their number, without a search.
+    #[test]
     fn spis_lead_to_the_worker_that_is_asked_for() {
-        for (workers, seed) in (1..=64).flat_map(|workers| (0..8).map(move |seed| (workers, seed))) {
+        for (workers, seed) in (1..=300).flat_map(|workers| (0..8).map(move |seed| (workers, seed))) {
             let mut spis = Spis::new(&mut StdRng::seed_from_u64(seed), workers);
             let mut seen = HashSet::new();
-            for worker in 0..workers {
-                let spi = spis.esp_for(worker, workers);
-                assert_eq!(spi.0 % workers, worker);
+            for number in 0..workers + 10 {
+                let spi = spis.esp_for(number);
+                assert_eq!(spi.0 % workers, number % workers);
                 assert!(spi.0 > RESERVED && seen.insert(spi));
             }
+            let any: HashSet<u32> = (0..workers).map(|_| spis.esp().0 % workers).collect();
+            assert_eq!(any.len(), workers as usize);
         }
+    }
+
+    #[test]
+    fn the_next_spi_is_one_step_away() {
+        // With a stride of 1, a search by remainder among all SPIs would pass others on its way.
+        let mut spis = Spis { workers: 60, quotient: 1000, stride: 1, worker: 0, ike: 0, child: 0 };
+        assert_eq!([59, 0, 59].map(|number| spis.esp_for(number).0), [60_119, 60_120, 60_239]);
     }
 }
