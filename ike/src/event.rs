@@ -72,7 +72,8 @@ pub enum Event {
         packet: Vec<u8>,
     },
     /// The peer makes no more Child SAs with the selectors of this one (TS_MAX_QUEUE, RFC 9611 §6.2, or another error).
-    /// Those that are there carry all traffic, and none is asked for until one of them is replaced.
+    /// Those that are there carry all traffic, and none is asked for within
+    /// [`RESOURCE_SA_RETRY`](crate::limits::RESOURCE_SA_RETRY).
     NoMoreResources {
         /// The IKE SA.
         ike: IkeSaId,

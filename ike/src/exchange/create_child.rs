@@ -122,6 +122,11 @@ impl CreateChild {
             }
             return Ok(());
         }
+        // Whoever makes one more says so; who does not, made an ordinary one, and may make of the next one what it likes.
+        let joins = self.offer.wish.joins();
+        if let Some(with) = joins.filter(|_| !payloads.has_notify(NotifyType::SA_RESOURCE_INFO)) {
+            per_resource::unwanted(cx, sa, Resource { number: None, ..with });
+        }
         let nonces = Nonces { ni: &self.ni, nr };
         let origin = Origin { shared, nonces, initiator: true, replaces: None, activation: Activation::Now };
         child::install(cx, sa, agreed, origin);

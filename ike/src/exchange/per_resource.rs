@@ -107,7 +107,7 @@ pub(crate) fn refused(cx: &mut Ctx, sa: &mut IkeSa, group: ChildId, kind: Notify
     }
 }
 
-/// The peer does not want the one of this resource, for a while. Perhaps it wants those of others.
+/// The peer does not want the one of this resource, for a while. Perhaps it wants those of others, if one is named.
 pub(crate) fn unwanted(cx: &Ctx, sa: &mut IkeSa, Resource { group, number }: Resource) {
     let now = cx.now.instant;
     sa.children.shut(group, number, now, now + RESOURCE_SA_RETRY);

@@ -328,3 +328,23 @@ fn a_peer_that_can_never_make_one_more_for_a_resource_is_asked_a_few_times_and_r
     let is_over = |event: &&Event| matches!(event, Event::NoMoreResources { notify: 43, .. });
     assert_eq!(peer.pair.a.events.iter().filter(is_over).count(), 1);
 }
+
+/// RFC 9611 §4: who makes one more for a resource says so. What comes without is used, and is the last.
+#[test]
+fn an_answer_that_does_not_say_that_it_is_for_a_resource_ends_the_asking() {
+    for says in [true, false] {
+        let mut peer = Forger::new(|scenario| scenario.child.per_resource_sas = true);
+        peer.pair.link.cut = true;
+        let child = peer.pair.a.children()[0].id;
+        peer.pair.command(Side::A, Command::AddResource { child, resource: 0 });
+        peer.answer(ExchangeType::CREATE_CHILD_SA, 2, |m| {
+            if says {
+                m.notify(NotifyType::SA_RESOURCE_INFO, &[]);
+            }
+            create_child(m, "aes128gcm16", 4711, None);
+        });
+        assert_eq!(peer.pair.a.children().len(), 2);
+        peer.pair.command(Side::A, Command::AddResource { child, resource: 1 });
+        assert_eq!(peer.pair.a.ike_sas()[0].active_task.is_some(), says);
+    }
+}
