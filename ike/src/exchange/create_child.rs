@@ -10,7 +10,7 @@ use crate::crypto::kex::Offer;
 use crate::crypto::key_schedule::Nonces;
 use crate::endpoint::context::Ctx;
 use crate::event::DownReason;
-use crate::exchange::child::{self, Origin};
+use crate::exchange::child::{self, Agreed, Origin};
 use crate::exchange::child_choice::{self, Place};
 use crate::exchange::child_offer::{ChildOffer, Unacceptable};
 use crate::exchange::failure::{Failure, notify};
@@ -127,6 +127,7 @@ impl CreateChild {
         if let Some(with) = joins.filter(|_| !payloads.has_notify(NotifyType::SA_RESOURCE_INFO)) {
             per_resource::unwanted(cx, sa, Resource { number: None, ..with });
         }
+        let agreed = Agreed { part: per_resource::place(sa, &agreed), ..agreed };
         let nonces = Nonces { ni: &self.ni, nr };
         let origin = Origin { shared, nonces, initiator: true, replaces: None, activation: Activation::Now };
         child::install(cx, sa, agreed, origin);

@@ -17,12 +17,13 @@
 //! stands for itself: it is rekeyed in its place, and if one is deleted, even the first, the others go on.
 
 use cygnet_esp::Encr;
-use cygnet_spd::{Selector, TrafficSelector};
+use cygnet_spd::{Mode, Selector, TrafficSelector};
 
 use crate::config::Child;
 use crate::endpoint::context::Ctx;
 use crate::event::Event;
 use crate::exchange::Task;
+use crate::exchange::child::Agreed;
 use crate::exchange::failure::{Failure, notify};
 use crate::exchange::wish::Wish;
 use crate::limits::{MAX_CHILDREN, RESOURCE_SA_PATIENCE, RESOURCE_SA_RETRY, RESOURCE_SAS};
@@ -123,6 +124,23 @@ pub(crate) fn deleted(cx: &Ctx, sa: &mut IkeSa, child: ChildId) {
     }
 }
 
+/// The place of a Child SA that we asked for as the first one: with those that came to be meanwhile because the peer asked
+/// at the same time, so that there are not several groups of the same selectors. What belongs to no resource may be there
+/// more than once.
+pub(crate) fn place(sa: &IkeSa, agreed: &Agreed) -> Option<Part> {
+    let twin = |child: &&ChildSa| {
+        is_alike(child, &agreed.template, agreed.mode, &agreed.local_ts, &agreed.remote_ts)
+            && (child.encr, child.esn) == (agreed.suite.encr, agreed.suite.esn)
+    };
+    match agreed.part {
+        Some(Part::First) => {
+            let there = sa.children.iter().filter(twin).find_map(|child| child.resource);
+            Some(there.map_or(Part::First, |there| Part::Of(Resource { number: None, ..there })))
+        }
+        part => part,
+    }
+}
+
 /// What a responder finds for a new Child SA.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Room {
@@ -158,13 +176,7 @@ pub(crate) fn room(
     if !request.has_notify(NotifyType::SA_RESOURCE_INFO) {
         return Ok(Room { part: None, alike: None });
     }
-    let alike = |child: &&ChildSa| {
-        child.serves()
-            && child.template.name == template.name
-            && child.mode == template.mode
-            && is_same(&child.local_ts, &granted.local)
-            && is_same(&child.remote_ts, &granted.remote)
-    };
+    let alike = |child: &&ChildSa| is_alike(child, template, template.mode, &granted.local, &granted.remote);
     let first = Room { part: Some(Part::First), alike: None };
     let same: Vec<&ChildSa> = sa.children.iter().filter(alike).collect();
     let several = same.iter().find_map(|child| Some(child.resource?.group));
@@ -193,6 +205,21 @@ fn idlest(sa: &IkeSa, group: ChildId, workers: u32) -> u32 {
     let taken: Vec<u32> = there.chain(coming).filter_map(|resource| resource.number).collect();
     let resources = 0..workers.clamp(1, RESOURCE_SAS as u32);
     resources.min_by_key(|number| taken.iter().filter(|taken| *taken == number).count()).unwrap_or_default()
+}
+
+/// Whether `child` serves the same.
+fn is_alike(
+    child: &ChildSa,
+    template: &Child,
+    mode: Mode,
+    local_ts: &[TrafficSelector],
+    remote_ts: &[TrafficSelector],
+) -> bool {
+    child.serves()
+        && child.template.name == template.name
+        && child.mode == mode
+        && is_same(&child.local_ts, local_ts)
+        && is_same(&child.remote_ts, remote_ts)
 }
 
 /// Whether both select the same.

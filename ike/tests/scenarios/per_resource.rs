@@ -527,6 +527,34 @@ fn nothing_is_lost_by_a_network_that_loses() {
     }
 }
 
+/// Both sides ask for the first one at once, on the same IKE SA.
+#[test]
+fn two_first_ones_are_of_one_group() {
+    for seed in 0..20 {
+        let mut pair = agreed(seed, Side::A);
+        pair.link.faults.jitter = Duration::from_millis(if seed < 10 { 0 } else { 100 });
+        let first = of(&pair.a, None).id;
+        pair.command(Side::A, Command::DeleteChild(first));
+        pair.run();
+        for side in SIDES {
+            pair.command(side, Command::Initiate { connection: "net".into(), child: None });
+        }
+        pair.run();
+        let count = pair.a.children().len();
+        assert!((1..=2).contains(&count) && (seed >= 10 || count == 2), "seed {seed}: {count}");
+        assert_alike(&mut pair, count);
+        for (resource, side) in (0..).zip(SIDES) {
+            add(&mut pair, side, resource);
+            pair.run();
+        }
+        let count = pair.a.children().len();
+        assert_alike(&mut pair, count);
+        for side in SIDES {
+            assert!(failures(pair.node(side)).is_empty() && pair.node(side).ike_sas().len() == 1);
+        }
+    }
+}
+
 /// Both sides start at once: what is there twice goes, and what is left has room for more.
 #[test]
 fn two_ike_sas_become_one_with_all_that_is_wanted() {
