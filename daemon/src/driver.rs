@@ -356,6 +356,10 @@ impl Driver {
             Event::NoMoreResources { ike, child, notify } => {
                 self.observe(ike).map(|ike| Notice::NoMoreResources { child, ike, notify })
             }
+            Event::ResourcesAgain { child, resource } => {
+                self.path.sad.ask_again(pair_id(child), resource);
+                None
+            }
             Event::Dropped { path, reason, .. } => {
                 tracing::debug!("IKE datagram from {} dropped: {reason:?}", path.remote);
                 None

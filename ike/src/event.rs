@@ -82,6 +82,14 @@ pub enum Event {
         /// The notification that says so.
         notify: u16,
     },
+    /// More Child SAs with the selectors of this one may be asked for again, after the peer refused or deleted one: the
+    /// resources that send without one of their own may ask once more.
+    ResourcesAgain {
+        /// The first of them.
+        child: ChildId,
+        /// The resource, if it is about one alone.
+        resource: Option<u32>,
+    },
     /// A datagram was dropped.
     Dropped {
         /// Where it came from.

@@ -58,6 +58,16 @@ impl Place {
         }
     }
 
+    /// If this is one of `group`, `resource` may ask again, or all.
+    pub(crate) fn reopen(&self, group: PairId, resource: Option<u32>) {
+        if self.resource.is_some_and(|own| own.group == group) {
+            match resource {
+                Some(resource) => self.forget(resource),
+                None => self.told.store(0, Ordering::Relaxed),
+            }
+        }
+    }
+
     /// A pair is gone: if it was beside this one, its resource may ask again.
     pub(crate) fn left_by(&self, gone: &Self) {
         if let (Some(own), Some(Resource { group, number: Some(number) })) = (self.resource, gone.resource)

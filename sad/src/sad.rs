@@ -92,6 +92,11 @@ impl Sad {
         self.edit(|edit| edit.remove(id))
     }
 
+    /// Lets `resource`, or all of them, ask again for a pair of its own beside those of `group`.
+    pub fn ask_again(&self, group: PairId, resource: Option<u32>) {
+        self.snapshot().inbound_sas().for_each(|sa| sa.pair().place.reopen(group, resource));
+    }
+
     /// [`Edit::update_path`] with the peer's address changed (RFC 7296 §2.23: its NAT gave it another).
     pub fn update_peer(&self, id: PairId, remote: SocketAddr) -> bool {
         self.edit(|edit| match edit.path(id) {

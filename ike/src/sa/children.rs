@@ -88,6 +88,8 @@ pub(crate) enum Lifetime {
     Hard(ChildId),
     /// What was under way to a replaced pair has arrived: remove it.
     Retired(ChildId),
+    /// More of a group may be asked for: of one resource, or of all.
+    Reopened(ChildId, Option<u32>),
 }
 
 /// The children; one owner, always: rekeying the IKE SA moves them by value to the successor (RFC 7296 §2.8).
@@ -220,13 +222,18 @@ impl Children {
     /// The earliest limit.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let retired = self.retired.iter().map(|(_, at)| *at);
-        self.alive.iter().filter_map(ChildSa::deadline).chain(retired).min()
+        let shut = self.shut.iter().map(|shut| shut.until);
+        self.alive.iter().filter_map(ChildSa::deadline).chain(retired).chain(shut).min()
     }
 
     /// Takes one limit that has passed.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Lifetime> {
         if let Some(index) = self.retired.iter().position(|(_, at)| *at <= now) {
             return Some(Lifetime::Retired(self.retired.swap_remove(index).0));
+        }
+        if let Some(index) = self.shut.iter().position(|shut| shut.until <= now) {
+            let Shut { group, number, .. } = self.shut.swap_remove(index);
+            return Some(Lifetime::Reopened(group, number));
         }
         let child = self.alive.iter_mut().find(|child| child.deadline().is_some_and(|at| at <= now))?;
         if child.expires_at.is_some_and(|at| at <= now) {

@@ -82,6 +82,7 @@ impl IkeSa {
                 Lifetime::Soft(child) => self.push(cx, Task::RekeyChild(child)),
                 Lifetime::Hard(child) => self.push(cx, Task::DeleteChild(child, DownReason::Expired)),
                 Lifetime::Retired(child) => cx.remove(child),
+                Lifetime::Reopened(child, resource) => cx.event(Event::ResourcesAgain { child, resource }),
             }
         }
         while let Some(timer) = self.timers.expired(cx.now.instant) {

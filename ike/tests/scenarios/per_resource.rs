@@ -272,7 +272,11 @@ fn ts_max_queue_ends_the_asking_and_nothing_else() {
     pair.run();
     assert_eq!(pair.a.sent.len(), sent, "nor for the successor's sake");
     assert_alike(&mut pair, 2);
+    let again =
+        |node: &Node| node.events.iter().filter(|e| matches!(e, Event::ResourcesAgain { resource: None, .. })).count();
+    assert_eq!(again(&pair.a), 0);
     pair.run_for(cygnet_ike::limits::RESOURCE_SA_RETRY);
+    assert_eq!((again(&pair.a), again(&pair.b)), (1, 0));
     pair.reload(Side::B, with_esp(Side::B, "aes128gcm16"));
     add(&mut pair, Side::A, 2);
     pair.run();
@@ -415,6 +419,7 @@ fn one_that_the_peer_deletes_at_once_is_not_asked_for_again() {
     assert_eq!(numbers(&pair.a), [None, Some(1)]);
     // Later on, it may want it.
     pair.run_for(cygnet_ike::limits::RESOURCE_SA_RETRY);
+    assert!(pair.a.events.iter().any(|event| matches!(event, Event::ResourcesAgain { resource: Some(0), .. })));
     add(&mut pair, Side::A, 0);
     pair.run();
     assert_eq!(numbers(&pair.a), [None, Some(0), Some(1)]);

@@ -72,4 +72,10 @@ fn a_worker_asks_once_for_its_own() {
     sad.remove(PairId(2)).unwrap();
     assert!(first.asks_for(0), "it is gone");
     assert!(!first.asks_for(1) && !first.asks_for(63));
+    sad.ask_again(PairId(7), None);
+    assert!(![0, 1, 63].iter().any(|worker| first.asks_for(*worker)), "that is about others");
+    sad.ask_again(PairId(1), Some(63));
+    assert_eq!([0, 1, 63].map(|worker| first.asks_for(worker)), [false, false, true]);
+    sad.ask_again(PairId(1), None);
+    assert!([0, 1, 63].iter().all(|worker| first.asks_for(*worker)));
 }
