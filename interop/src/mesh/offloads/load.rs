@@ -38,6 +38,9 @@ fn inside(n: u8, v6: bool) -> IpAddr {
 /// Sends all of it from the left gateway to the right one, all at once.
 pub(super) fn moderate(mesh: &Mesh) -> Result<()> {
     let [from, to] = &mesh.nodes[..] else { fail!("two nodes") };
+    // Else TCP sends its last segment again as soon as an answer is slower than usual (RFC 8985 §7), which on a machine
+    // with other work to do says nothing about losses.
+    process::run(&mut from.namespace.command(&["sysctl", "-qw", "net.ipv4.tcp_early_retrans=0"]), PATIENCE)?;
     let before = (counts(&from.namespace)?, counts(&to.namespace)?);
     let mut work = Vec::new();
     for flow in 0..FLOWS {
