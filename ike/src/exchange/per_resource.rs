@@ -70,6 +70,10 @@ pub(crate) fn want(cx: &mut Ctx, sa: &mut IkeSa, child: ChildId, number: u32) {
     let Some(child) = sa.children.find(child).filter(|child| child.template.per_resource_sas) else { return };
     let Some(wish) = Wish::beside(child, number) else { return };
     let Some(with) = wish.joins().filter(|_| number < RESOURCE_SAS as u32) else { return };
+    if !has_room(sa, with.group, cx.config.workers) {
+        // Perhaps there is later on.
+        return unwanted(cx, sa, Resource { number: None, ..with });
+    }
     if is_possible(cx, sa, &wish, with) && !wish.is_met(&sa.children) && !sa.expects_for(&wish) {
         sa.push(cx, Task::CreateChild(wish));
     }

@@ -308,6 +308,9 @@ fn there_is_a_bound() {
     add(&mut pair, Side::B, 7);
     pair.run();
     assert_alike(&mut pair, 1 + bound as usize);
+    // There may be room again: B's worker hears of it.
+    pair.run_for(cygnet_ike::limits::RESOURCE_SA_RETRY);
+    assert!(pair.b.events.iter().any(|event| matches!(event, Event::ResourcesAgain { .. })));
 }
 
 #[test]
