@@ -95,6 +95,8 @@ impl Sad {
     /// Lets `resource`, or all of them, ask again for a pair of its own beside those of `group`.
     pub fn ask_again(&self, group: PairId, resource: Option<u32>) {
         self.snapshot().inbound_sas().for_each(|sa| sa.pair().place.reopen(group, resource));
+        // Who looks nothing up, since it remembers, does not ask.
+        self.generation.advance();
     }
 
     /// [`Edit::update_path`] with the peer's address changed (RFC 7296 §2.23: its NAT gave it another).

@@ -110,6 +110,10 @@ pub(crate) fn refused(cx: &mut Ctx, sa: &mut IkeSa, group: ChildId, kind: Notify
     if sa.children.shut(group, None, now, now + RESOURCE_SA_RETRY) {
         cx.event(Event::NoMoreResources { ike: sa.id, child: group, notify: kind.0 });
     }
+    // Others may have waited for the exchange to end.
+    if let Some(connection) = &sa.connection {
+        cx.changed(connection);
+    }
 }
 
 /// The peer does not want the one of this resource, for a while. Perhaps it wants those of others, if one is named.

@@ -61,11 +61,11 @@ impl IkeSa {
         }
     }
 
-    /// What it has and its twin would have to have, as wishes.
+    /// What it has and its twin would have to have, as wishes. Nobody waits for one more beside others (RFC 9611 §5).
     pub(crate) fn wishes(&self) -> Vec<Wish> {
         let serves = |state| matches!(state, ChildState::Installed | ChildState::Rekeying);
         let has = self.children.iter().filter(|child| serves(child.state)).map(Wish::for_traffic_of);
-        has.chain(self.coming().cloned()).collect()
+        has.chain(self.coming().filter(|wish| wish.joins().is_none()).cloned()).collect()
     }
 
     /// Whether it has nothing under way that makes or moves children.

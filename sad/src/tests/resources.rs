@@ -76,6 +76,8 @@ fn a_worker_asks_once_for_its_own() {
     assert!(![0, 1, 63].iter().any(|worker| first.asks_for(*worker)), "that is about others");
     sad.ask_again(PairId(1), Some(63));
     assert_eq!([0, 1, 63].map(|worker| first.asks_for(worker)), [false, false, true]);
+    let remembered = sad.generation();
     sad.ask_again(PairId(1), None);
     assert!([0, 1, 63].iter().all(|worker| first.asks_for(*worker)));
+    assert_ne!(sad.generation(), remembered, "a worker that remembers its SA looks again");
 }
