@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use cygnet::net::{Channel, Outgoing, Wire};
 use cygnet::workers::{Inbound, Outbound, Signal};
+use cygnet_esp::tunnel::Rules;
 use cygnet_sad::{Lifetime, Limits, PairId};
 
-use crate::support::{A, ALLOCATIONS, B, POLICY, host, inject, install, nat_t, packet, pair, seal, thief, v6_packet};
+use crate::support::{
+    A, ALLOCATIONS, B, POLICY, Recorded, host, inject, install, nat_t, packet, pair, seal, thief, v6_packet,
+};
 
 #[test]
 fn packets_of_all_sizes_cross_with_every_cipher() {
@@ -183,4 +186,18 @@ fn the_steady_state_allocates_nothing() {
         assert_eq!(round(), 50);
     }
     assert_eq!(ALLOCATIONS.get() - before, 0, "allocations in 5000 packets");
+}
+
+/// The sender waits for room once, not once for each datagram: other threads may wait for their turn.
+#[test]
+fn an_outer_network_without_room_is_waited_for_once() {
+    let mut a = Recorded::new(Rules::default());
+    // Of growing length, so that each leaves by itself.
+    let packets: Vec<_> = (1..=5).map(|n| packet(A, B, 100 * n, 0)).collect();
+    a.has_room(false);
+    assert_eq!(a.sends(&packets).len(), 1);
+    assert_eq!(a.path.counters.outbound_total(Outbound::Unsent), 5);
+    a.has_room(true);
+    assert_eq!(a.sends(&packets).len(), 5);
+    assert_eq!(a.path.counters.outbound_total(Outbound::Sealed), 5);
 }

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -245,6 +246,8 @@ impl Host {
 /// What was sent, as the network was told.
 pub(crate) struct Recorder {
     sent: Mutex<Vec<(u8, bool, usize)>>,
+    /// Whether there is no room for it.
+    full: AtomicBool,
     path_mtus: PathMtus,
 }
 
@@ -255,6 +258,9 @@ impl Net for Recorder {
     fn send(&self, outgoing: &Outgoing<'_>) -> Result<(), Unsent> {
         let packets = outgoing.datagrams.len();
         self.sent.lock().expect("no panic").push((outgoing.traffic_class, outgoing.df, packets));
+        if self.full.load(Ordering::Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::WouldBlock).into());
+        }
         Ok(())
     }
     fn path_mtus(&self) -> &PathMtus {
@@ -274,7 +280,8 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) fn new(headers: Rules) -> Self {
-        let net = Arc::new(Recorder { sent: Mutex::default(), path_mtus: PathMtus::new(None) });
+        let net =
+            Arc::new(Recorder { sent: Mutex::default(), full: AtomicBool::new(false), path_mtus: PathMtus::new(None) });
         let tun = Arc::new(MemoryTun::new("memory"));
         let all = || ["0.0.0.0/0", "::/0"].map(|all| all.parse().expect("a selector")).to_vec();
         let selector = Selector { local: all(), remote: all() };
@@ -285,7 +292,12 @@ impl Recorded {
         Self { worker: OutboundWorker::new(Arc::clone(&path), 0), path, tun, pair, net }
     }
 
-    /// What left for `packets`: traffic class, DF and how many packets, together.
+    /// From now on the outer network has room for what is sent, or not.
+    pub(crate) fn has_room(&self, room: bool) {
+        self.net.full.store(!room, Ordering::Relaxed);
+    }
+
+    /// What left for `packets`, or was refused: traffic class, DF and how many packets, together.
     pub(crate) fn sends(&mut self, packets: &[Vec<u8>]) -> Vec<(u8, bool, usize)> {
         for packet in packets {
             assert!(self.tun.inject(packet));

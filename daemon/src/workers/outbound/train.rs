@@ -1,7 +1,7 @@
 //! Sealed packets to one peer that leave together: with UDP, of one size, so that one system call carries them as one
 //! (generic segmentation offload); with raw ESP, of any size.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use cygnet_sad::{OutboundDrop, OutboundSa, Path};
 
@@ -16,15 +16,22 @@ pub(super) struct Sent {
     pub(super) packets: u64,
     /// Of inner packets.
     pub(super) octets: u64,
+    /// There was no room for the last ones, and none came.
+    stuck: bool,
 }
 
-/// Sends the packets of `run` that are sealed, in order.
+/// Sends the packets of `run` that are sealed, in order. The network waits a short while for room; if none comes, the
+/// rest is dropped, since other threads may wait for their turn.
 pub(super) fn send_all(path: &DataPath, sa: &OutboundSa, outer: &Path, run: &[Slot]) -> Sent {
     let channel = if outer.udp_encapsulation { Channel::NatT } else { Channel::RawEsp };
     let mut sent = Sent::default();
     for run in run.split(|slot| !slot.sealed) {
         let mut rest = run;
         while !rest.is_empty() {
+            if sent.stuck {
+                drop_packets(path, sa, OutboundDrop::Send, rest.len() as u64, None);
+                break;
+            }
             let (train, others) = rest.split_at(together(rest, channel));
             send(path, sa, outer, channel, train, &mut sent);
             rest = others;
@@ -64,7 +71,9 @@ fn send(path: &DataPath, sa: &OutboundSa, outer: &Path, channel: Channel, train:
         traffic_class: first.traffic_class,
         df: first.df,
     };
-    let lost = path.net.send(&outgoing).map_or_else(|unsent| unsent.lost, |()| 0);
+    let unsent = path.net.send(&outgoing).err();
+    sent.stuck = unsent.as_ref().is_some_and(|unsent| unsent.error.kind() == io::ErrorKind::WouldBlock);
+    let lost = unsent.map_or(0, |unsent| unsent.lost);
     let left = |(n, slot): (usize, &Slot)| (lost >> n & 1 == 0).then_some(slot.octets as u64);
     let (mut packets, mut octets) = (0, 0);
     for inner in train.iter().enumerate().filter_map(left) {
