@@ -82,7 +82,7 @@ fn the_port_of_the_sockets_is_nobody_elses() {
     assert_eq!(b.sockets.iter().filter(|socket| socket.bound == taken).count(), 2);
     let third = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
     assert_eq!(third.bind(&taken.into()).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
-    // Whoever insists gets in, and gets nothing.
+    // One that joins the group on purpose gets nothing of it.
     third.set_reuse_port(true).expect("an option");
     third.bind(&taken.into()).expect("of the same user");
     third.set_nonblocking(true).expect("an option");
